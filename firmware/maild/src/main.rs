@@ -1,0 +1,3 @@
+//! maild
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! netd
+
+fn main() {}
