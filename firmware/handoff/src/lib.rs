@@ -1,1 +1,19 @@
-//! handoff
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(any(test, feature = "socket")), no_std)]
+
+mod codec;
+mod maild;
+mod netd;
+#[cfg(feature = "socket")]
+mod socket;
+mod text;
+
+pub use codec::{DecodeError, Message, PACKET_OCTETS, Packet, VERSION};
+pub use maild::{
+    ADDRESSES_MAX, Address, Addresses, FINGERPRINT_OCTETS, FromMaild, PROVISION_OCTETS_MAX, STATUS_LINES_MAX,
+    STOP_DEADLINE_MS_MAX, Status, ToMaild,
+};
+pub use netd::{DNS_MAX, FromNetd, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, ToNetd};
+#[cfg(feature = "socket")]
+pub use socket::{Channel, ReceiveError, Received};
+pub use text::{ConsoleLine, HostName, InterfaceName, TextError};
