@@ -1,1 +1,15 @@
-//! wire
+#![doc = include_str!("../README.md")]
+
+mod buffer;
+pub mod class;
+pub mod limits;
+mod line;
+mod moment;
+mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use buffer::{Input, Output};
+pub use line::{Line, LineReader};
+pub use moment::Moment;
+pub use session::{Peer, Session, Step, TlsFacts};
