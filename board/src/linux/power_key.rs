@@ -147,7 +147,10 @@ mod tests {
         }
         fs::create_dir(class.path().join("mice")).unwrap();
         assert_eq!(PowerKey::find_in(class.path()), [Path::new("/dev/input/event1")]);
-        assert!(PowerKey::find_in(&class.path().join("absent")).is_empty());
+        assert_eq!(
+            PowerKey::find_in(&class.path().join("absent")),
+            Vec::<PathBuf>::new()
+        );
     }
 
     fn event(kind: u16, code: u16, value: i32) -> Vec<u8> {
