@@ -1,1 +1,17 @@
-//! mail
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod date;
+mod flags;
+mod ids;
+mod mailbox_name;
+mod secret;
+mod trace;
+
+pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
+pub use date::{DateError, InternalDate, Timestamp};
+pub use flags::{Flags, Keyword, KeywordError, SystemFlags};
+pub use ids::{AccountId, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
+pub use mailbox_name::{MailboxName, MailboxNameError};
+pub use secret::Secret;
+pub use trace::TraceId;
