@@ -1,0 +1,90 @@
+//! `/version` of the image: what it is and when it was made.
+//!
+//! ```text
+//! NAME=Postolka
+//! VERSION=0.1.0
+//! COMMIT=1a2b3c4
+//! BUILD_DATE=1795505640
+//! PROFILE=release
+//! KERNEL=6.12.117-1~deb12u1 pinned
+//! ```
+//!
+//! `BUILD_DATE` is in seconds since 1970 and is the date of the commit, so that the same commit gives the same
+//! image. The box takes it as the floor of its clock: no moment it lives through is earlier.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::programs::Profile;
+use crate::tool;
+
+/// A commit and its date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) name: String,
+    pub(crate) epoch: u64,
+}
+
+/// The commit that is checked out; `-dirty` behind its name says that files were changed since.
+///
+/// `SOURCE_DATE_EPOCH` goes before the commit's date, and stands in for it where there is no git.
+pub(crate) fn commit(workspace: &Path) -> Result<Commit, Error> {
+    let git = |arguments: &[&str]| {
+        tool::text(
+            Command::new("git").arg("-C").arg(workspace).args(arguments),
+            "git",
+        )
+        .map(|text| text.trim().to_owned())
+    };
+    let name = git(&["describe", "--always", "--dirty"]).unwrap_or_else(|_| "unknown".to_owned());
+    let date = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(date) => date,
+        Err(_) => git(&["log", "-1", "--format=%ct"]).map_err(|_| Error::NoDate)?,
+    };
+    let epoch = date.parse().map_err(|_| Error::Date(date))?;
+    Ok(Commit { name, epoch })
+}
+
+pub(crate) fn text(commit: &Commit, profile: Profile, kernel: &Kernel) -> String {
+    format!(
+        "NAME=Postolka\nVERSION={}\nCOMMIT={}\nBUILD_DATE={}\nPROFILE={}\nKERNEL={} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        commit.name,
+        commit.epoch,
+        profile.name(),
+        kernel.version,
+        if kernel.pinned { "pinned" } else { "unpinned" },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_a_line_for_each_thing_and_no_clock() {
+        let kernel = Kernel {
+            version: "6.12.9-1".to_owned(),
+            pinned: false,
+            zboot: "kernel".into(),
+            bare: "Image".into(),
+        };
+        let commit = Commit {
+            name: "1a2b3c4".to_owned(),
+            epoch: 1_795_505_640,
+        };
+        let text = text(&commit, Profile::Ci, &kernel);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[2..],
+            [
+                "COMMIT=1a2b3c4",
+                "BUILD_DATE=1795505640",
+                "PROFILE=ci",
+                "KERNEL=6.12.9-1 unpinned"
+            ]
+        );
+    }
+}
