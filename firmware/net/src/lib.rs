@@ -1,1 +1,12 @@
-//! net
+#![doc = include_str!("../README.md")]
+
+mod clock;
+pub mod pump;
+mod shutdown;
+pub mod stream;
+pub mod tls;
+
+pub use clock::now;
+pub use pump::Host;
+pub use shutdown::{Shutdown, Stop, stop_switch};
+pub use stream::Stream;
