@@ -6,6 +6,7 @@ pub mod limits;
 mod line;
 mod moment;
 mod session;
+mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -13,3 +14,4 @@ pub use buffer::{Input, Output};
 pub use line::{Line, LineReader};
 pub use moment::Moment;
 pub use session::{Peer, Session, Step, TlsFacts};
+pub use source::Source;
