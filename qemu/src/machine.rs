@@ -319,6 +319,11 @@ impl Machine {
         self.end()
     }
 
+    /// Whether the machine has ended.
+    pub fn has_ended(&self) -> bool {
+        self.console.wait_closed(Duration::ZERO)
+    }
+
     /// Waits until the machine has switched itself off.
     ///
     /// # Errors

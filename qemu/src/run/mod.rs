@@ -1,0 +1,286 @@
+//! The story of `qemu/run`, from the build to the power button.
+
+mod home;
+pub(crate) mod options;
+mod trust;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use qemu::{Disk, HostPort, Image, Machine, Network, SERVICES, Stick, free_from};
+use thiserror::Error;
+
+use home::{ADDRESS, Home};
+use options::Options;
+use trust::Trusted;
+
+/// What init writes when all services accept connections.
+const READY: &str = "LISTENING";
+const WORD_EVERY: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A clean stop takes a second or two; a computer with much else to do may need more.
+const STOPPED_WITHIN: Duration = Duration::from_secs(90);
+
+/// Why the box does not run.
+#[derive(Debug, Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Machine(#[from] qemu::Error),
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the image was not built (see above)")]
+    NotBuilt,
+    #[error("no port from {0} upwards is free on this computer")]
+    NoPort(u16),
+    #[error("Ctrl-C cannot be watched: {0}")]
+    Signals(nix::Error),
+}
+
+impl Trouble {
+    fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { what, path, source }
+    }
+}
+
+/// What the person needs to know to use the box.
+struct Visit {
+    password: Option<String>,
+    ca: PathBuf,
+}
+
+/// Builds and boots the box and stays with it until it is off.
+pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
+    let home = Home::open()?;
+    // What was given is looked at before minutes go into building.
+    let disk = match &options.disk {
+        Some(path) => Disk::open(path)?,
+        None => home.disk()?,
+    };
+    let (provision, password) = match &options.provision {
+        Some(path) => (
+            fs::read_to_string(path).map_err(Trouble::file("read", path))?,
+            None,
+        ),
+        None => home.provision().map(|(text, password)| (text, Some(password)))?,
+    };
+    let image = build(options)?;
+
+    let folder = tempfile::tempdir().map_err(Trouble::file("make a folder in", &std::env::temp_dir()))?;
+    let files = [("postolka.toml", provision.as_bytes())];
+    let stick = Stick::prepare(&folder.path().join("stick.img"), &files)?;
+    let mut builder = Machine::builder(&image)
+        .memory(options.memory_mib)
+        .disk(&disk)
+        .snapshot(options.snapshot)
+        .stick(&stick)
+        .network(Network::Open)
+        .echo();
+    if options.kernel_log {
+        builder = builder.kernel_words("ignore_loglevel");
+    }
+    for service in SERVICES {
+        let port = free_from(service.host).ok_or(Trouble::NoPort(service.host))?;
+        builder = builder.forward(service.guest, HostPort::At(port));
+    }
+
+    // Before the machine's threads start, so that all of them leave these signals to us.
+    let signals = watch_signals()?;
+    println!("Booting; the console of the box follows. Ctrl-C switches it off.\n");
+    let mut machine = builder.start()?;
+    let visit = Visit {
+        password,
+        ca: home.ca(),
+    };
+    if wait_until_ready(&machine, &signals)? {
+        print!("\n{}", welcome(&machine, &visit));
+        stay(&machine, &signals);
+    }
+    stop(&mut machine, &signals)
+}
+
+fn build(options: &Options) -> Result<Image, Trouble> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let profile = if options.release { "release" } else { "ci" };
+    let mut command = Command::new(&cargo);
+    command
+        .current_dir(qemu::workspace())
+        .args(["run", "-q", "--profile", "ci", "-p", "builder", "--"]);
+    if options.release {
+        command.arg("--release");
+    }
+    let status = command
+        .status()
+        .map_err(Trouble::file("run", Path::new(&cargo)))?;
+    if !status.success() {
+        return Err(Trouble::NotBuilt);
+    }
+    Ok(Image::built(profile)?)
+}
+
+/// Ctrl-C, a closed terminal and a polite kill arrive in a channel instead of ending this program.
+fn watch_signals() -> Result<Receiver<Signal>, Trouble> {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect();
+    signals.thread_block().map_err(Trouble::Signals)?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// Waits for the box's word, saying now and then how long it has been. `false` if the box is to stop instead.
+fn wait_until_ready(machine: &Machine, signals: &Receiver<Signal>) -> Result<bool, Trouble> {
+    let started = Instant::now();
+    let mut word = WORD_EVERY;
+    loop {
+        match machine.console().wait_for(READY, LOOK_EVERY) {
+            Ok(_) => return Ok(true),
+            Err(qemu::Error::NotSeen { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if signals.try_recv().is_ok() {
+            return Ok(false);
+        }
+        if started.elapsed() > word {
+            println!("(booting for {} s)", started.elapsed().as_secs());
+            word += WORD_EVERY;
+        }
+    }
+}
+
+/// Stays until the box switches itself off or a signal comes.
+fn stay(machine: &Machine, signals: &Receiver<Signal>) {
+    while !machine.has_ended() {
+        if !matches!(signals.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
+            return;
+        }
+    }
+}
+
+/// Presses the power button and waits; a second Ctrl-C, or a box that does not go, gets its power cut.
+fn stop(machine: &mut Machine, signals: &Receiver<Signal>) -> Result<(), Trouble> {
+    if !machine.has_ended() {
+        println!("\nPressing the power button. Ctrl-C again cuts the power.");
+        machine.press_power()?;
+        let started = Instant::now();
+        while !machine.has_ended() {
+            if signals.recv_timeout(LOOK_EVERY).is_ok() {
+                println!("The power is cut.");
+                return Ok(());
+            }
+            if started.elapsed() > STOPPED_WITHIN {
+                println!(
+                    "The box does not go off within {} s; its power is cut.",
+                    STOPPED_WITHIN.as_secs()
+                );
+                return Ok(());
+            }
+        }
+    }
+    machine.wait_exit(Duration::ZERO)?;
+    println!("The box is off.");
+    Ok(())
+}
+
+/// The text that says where everything is and how to send and read the first message.
+fn welcome(machine: &Machine, visit: &Visit) -> String {
+    let port = |guest| machine.port(guest).unwrap_or_default();
+    let mut text = vec!["The box is up. On this computer:".to_owned()];
+    text.extend(SERVICES.map(|service| format!("  {:14} 127.0.0.1:{}", service.name, port(service.guest))));
+    let ca = visit.ca.display();
+    let kept = trust::fetch(port(993), &machine.console().text()).and_then(|trusted| {
+        let written = fs::write(&visit.ca, &trusted.ca_pem);
+        written
+            .map(|()| trusted)
+            .map_err(|error| format!("{ca} cannot be written: {error}"))
+    });
+    match kept {
+        Err(why) => text.push(format!("Its certificate is not trusted: {why}.")),
+        Ok(trusted) => {
+            text.push(format!(
+                "Its CA certificate (fingerprint compared with the console): {ca}"
+            ));
+            text.push(lines(visit, &trusted, port(25), port(993)));
+        }
+    }
+    text.join("\n") + "\n"
+}
+
+/// Two lines to copy: send a message, read it.
+fn lines(visit: &Visit, trusted: &Trusted, smtp: u16, imaps: u16) -> String {
+    let (address, password) = match &visit.password {
+        Some(password) => (ADDRESS, password.as_str()),
+        None => ("ADDRESS", "PASSWORD"),
+    };
+    let (name, ca) = (&trusted.name, visit.ca.display());
+    format!(
+        "\nSend {address} a message:\n  \
+         swaks --server 127.0.0.1:{smtp} --from me@example.org --to {address} --header 'Subject: Hello'\n\
+         Read it:\n  \
+         curl --cacert '{ca}' --resolve {name}:{imaps}:127.0.0.1 --user '{address}:{password}' \
+         'imaps://{name}:{imaps}/INBOX;MAILINDEX=1'\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_to_copy_name_the_ports_the_name_and_the_mailbox() {
+        let visit = Visit {
+            password: Some("abcd-efgh".to_owned()),
+            ca: "/home/anna/ca.pem".into(),
+        };
+        let trusted = Trusted {
+            ca_pem: String::new(),
+            name: "box.test".to_owned(),
+        };
+        let text = lines(&visit, &trusted, 2526, 2994);
+        assert!(
+            text.contains("swaks --server 127.0.0.1:2526 --from me@example.org --to anna@firma.test"),
+            "{text}"
+        );
+        assert!(
+            text.contains("--cacert '/home/anna/ca.pem' --resolve box.test:2994:127.0.0.1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("--user 'anna@firma.test:abcd-efgh' 'imaps://box.test:2994/INBOX;MAILINDEX=1'"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn with_a_file_of_ones_own_the_lines_leave_room_for_address_and_password() {
+        let visit = Visit {
+            password: None,
+            ca: "ca.pem".into(),
+        };
+        let trusted = Trusted {
+            ca_pem: String::new(),
+            name: "box.test".to_owned(),
+        };
+        let text = lines(&visit, &trusted, 2525, 2993);
+        assert!(
+            text.contains("--to ADDRESS ") && text.contains("'ADDRESS:PASSWORD'"),
+            "{text}"
+        );
+    }
+}
