@@ -6,6 +6,7 @@ mod flags;
 mod ids;
 mod mailbox_name;
 mod secret;
+pub mod structure;
 mod trace;
 
 pub use address::{Address, AddressError, Domain, ForwardPath, LocalPart, ReversePath};
@@ -14,4 +15,5 @@ pub use flags::{Flags, Keyword, KeywordError, SystemFlags};
 pub use ids::{AccountId, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
 pub use mailbox_name::{MailboxName, MailboxNameError};
 pub use secret::Secret;
+pub use structure::Structure;
 pub use trace::TraceId;
