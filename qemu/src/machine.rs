@@ -26,6 +26,7 @@ const QEMU: &str = "qemu-system-aarch64";
 const MEMORY_MIB: u32 = 512;
 /// QEMU opens its control socket at once; a computer with much to do may let it wait.
 const UP_WITHIN: Duration = Duration::from_secs(60);
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Describes a machine before it starts. See [`Machine::builder`].
@@ -42,6 +43,8 @@ pub struct Machine {
     console: Console,
     qmp: Mutex<Qmp>,
     ports: BTreeMap<u16, u16>,
+    /// Dropped last: the thread that QEMU must not outlive ends with it.
+    _thread: mpsc::Sender<()>,
     /// Holds the control socket; gone with the machine.
     _folder: TempDir,
 }
@@ -134,9 +137,9 @@ impl Builder {
             .map_err(Error::file("make a folder in", &std::env::temp_dir()))?;
         let (control, said) = (folder.path().join("qmp"), folder.path().join("said"));
         let console = Console::default();
-        let mut child = self.spawn(&control, &said, &console)?;
-        let started = connect(&control, &mut child).and_then(|qmp| {
-            let mut qmp = qmp.ok_or_else(|| explained(&fs::read_to_string(&said).unwrap_or_default()))?;
+        let (thread, until_dropped) = mpsc::channel();
+        let mut child = self.spawn(&control, &said, &console, until_dropped)?;
+        let started = connect(&control, &mut child).and_then(|mut qmp| {
             let ports = self.ports(&mut qmp)?;
             Ok((qmp, ports))
         });
@@ -146,13 +149,20 @@ impl Builder {
                 console,
                 qmp: Mutex::new(qmp),
                 ports,
+                _thread: thread,
                 _folder: folder,
             }),
             Err(error) => {
-                // It may run or have ended; either way nothing of it stays.
+                // QEMU opens its control socket before the disk and the ports, and resets it when one of these
+                // cannot be had. Then it says why and ends; what it says is the answer, not the reset.
+                let has_ended = console.wait_closed(ENDED_WITHIN);
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(error)
+                Err(if has_ended {
+                    explained(&fs::read_to_string(&said).unwrap_or_default())
+                } else {
+                    error
+                })
             }
         }
     }
@@ -160,8 +170,15 @@ impl Builder {
     /// Starts QEMU and a thread that takes in its console.
     ///
     /// `setpriv` asks the kernel to kill QEMU when the *thread* that started it ends, so this must be the thread
-    /// that reads the console to its end, and not a test's.
-    fn spawn(&self, control: &Path, said: &Path, console: &Console) -> Result<Child, Error> {
+    /// that reads the console to its end, and not a test's. It stays until QEMU was waited for: at a clean stop QEMU
+    /// closes the console first and its disk after that.
+    fn spawn(
+        &self,
+        control: &Path,
+        said: &Path,
+        console: &Console,
+        until_dropped: mpsc::Receiver<()>,
+    ) -> Result<Child, Error> {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--", QEMU])
@@ -181,6 +198,7 @@ impl Builder {
                 let heard = sender.send(Ok(child)).is_ok();
                 if let Some(stdout) = stdout.filter(|_| heard) {
                     console.take_in(stdout, echo.then(std::io::stdout));
+                    let _ = until_dropped.recv(); // Nothing is ever sent: this ends with the machine.
                 }
             }
             Err(error) => {
@@ -209,20 +227,17 @@ impl Builder {
     }
 }
 
-/// Waits for the control socket. `None` when QEMU has ended instead.
-fn connect(control: &Path, child: &mut Child) -> Result<Option<Qmp>, Error> {
+/// Waits for the control socket.
+fn connect(control: &Path, child: &mut Child) -> Result<Qmp, Error> {
     let until = Instant::now() + UP_WITHIN;
     loop {
         if let Ok(stream) = UnixStream::connect(control) {
-            return Qmp::over(stream).map(Some);
+            return Qmp::over(stream);
         }
         let ended = child
             .try_wait()
             .map_err(|error| Error::NotStarted(error.to_string()))?;
-        if ended.is_some() {
-            return Ok(None);
-        }
-        if Instant::now() > until {
+        if ended.is_some() || Instant::now() > until {
             return Err(Error::NotStarted("its control socket did not appear".to_owned()));
         }
         std::thread::sleep(RETRY);

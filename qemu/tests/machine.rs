@@ -1,0 +1,150 @@
+//! A machine without a system in it: what is promised about its power, its ports and its disk holds for any.
+//!
+//! These tests start QEMU, and fail where it is not installed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use qemu::{Builder, Disk, Error, HostPort, Image, Machine, Network, OCTETS_MIN};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A kernel of zeros: the processor turns in circles, which is all these tests want of it.
+fn hollow(folder: &Path) -> Builder {
+    for name in ["Image", "initrd"] {
+        fs::write(folder.join(name), [0; 4096]).unwrap();
+    }
+    Machine::builder(&Image::in_folder(folder).unwrap())
+        .memory(64)
+        .cpus(1)
+        .network(Network::Closed)
+}
+
+fn is_running(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn free_ports_are_told_and_accept_on_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = hollow(folder.path())
+        .forward(25, HostPort::Free)
+        .forward(993, HostPort::Free);
+    let machine = builder.start().unwrap();
+    let (smtp, imaps) = (machine.port(25).unwrap(), machine.port(993).unwrap());
+    assert_ne!(smtp, imaps);
+    assert_eq!(machine.port(143), None);
+    TcpStream::connect((Ipv4Addr::LOCALHOST, smtp)).unwrap();
+    TcpStream::connect((Ipv4Addr::LOCALHOST, imaps)).unwrap();
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_is_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = hollow(folder.path())
+        .forward(25, HostPort::At(port))
+        .start()
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::PortTaken(named) if named == port),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_disk_serves_one_machine_at_a_time_and_the_next_one_after_a_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::create(&folder.path().join("disk"), OCTETS_MIN).unwrap();
+    let builder = hollow(folder.path()).disk(&disk);
+    let machine = builder.start().unwrap();
+    let second = builder.start().unwrap_err();
+    assert!(matches!(second, Error::DiskInUse), "{second}");
+    machine.grow_disk(2 * OCTETS_MIN).unwrap();
+    assert_eq!(fs::metadata(disk.path()).unwrap().len(), 2 * OCTETS_MIN);
+    machine.cut().unwrap();
+    builder.start().unwrap().cut().unwrap();
+}
+
+#[test]
+fn a_machine_is_gone_when_it_is_cut_dropped_or_told_to_quit() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = hollow(folder.path());
+
+    let machine = builder.start().unwrap();
+    let process = machine.process_id();
+    assert!(is_running(process));
+    machine.cut().unwrap();
+    assert!(!is_running(process));
+
+    let machine = builder.start().unwrap();
+    let process = machine.process_id();
+    drop(machine);
+    assert!(!is_running(process));
+
+    let mut machine = builder.start().unwrap();
+    assert!(!machine.has_ended());
+    let running = machine.wait_exit(Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(running, Error::StillRuns { .. }), "{running}");
+    machine.control("quit", &serde_json::json!({})).unwrap();
+    assert!(machine.wait_exit(SOON).unwrap().success());
+    assert!(machine.has_ended());
+}
+
+/// The thread that started a machine may end (a test's does); the machine must not end with it.
+#[test]
+fn a_machine_outlives_the_thread_that_started_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = hollow(folder.path());
+    let machine = std::thread::spawn(move || builder.start().unwrap())
+        .join()
+        .unwrap();
+    let until = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < until {
+        assert!(is_running(machine.process_id()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The process that started a machine may be killed; the machine must end with it.
+///
+/// This test starts itself again as that process: the second time it only starts a machine, says which, and waits.
+#[test]
+fn a_machine_dies_with_the_process_that_started_it() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    const SAY: &str = "machine-is-process ";
+    const ME: &str = "a_machine_dies_with_the_process_that_started_it";
+    if let Some(folder) = std::env::var_os("QEMU_TEST_HOLD") {
+        let machine = hollow(Path::new(&folder)).start().unwrap();
+        println!("\n{SAY}{}", machine.process_id());
+        std::thread::sleep(SOON);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", ME, "--nocapture"])
+        .env("QEMU_TEST_HOLD", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let process: u32 = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix(SAY).and_then(|number| number.parse().ok()))
+        .unwrap();
+    assert!(is_running(process));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let until = Instant::now() + SOON;
+    while is_running(process) {
+        assert!(Instant::now() < until, "QEMU {process} outlived its owner");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
