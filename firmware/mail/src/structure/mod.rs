@@ -17,6 +17,7 @@ mod address;
 mod decode;
 mod field;
 mod scan;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -44,6 +45,10 @@ pub const PARTS_MAX: usize = 1_000;
 pub const PARAMS_MAX: usize = 100;
 /// AS13: a Content-Type or Content-Disposition is read up to here.
 pub const PARAMS_OCTETS_MAX: usize = 64 * 1024;
+
+/// The version of what is kept in the index. It changes with every change of the types below, and of what
+/// the scan makes of a message.
+const VERSION: u8 = 1;
 
 /// What a message is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +150,20 @@ impl Structure {
     /// Source: RFC 2045, RFC 2046 §5, RFC 9051 §7.5.2, AS11 to AS14.
     pub fn parse(message: &[u8]) -> Structure {
         scan::scan(message)
+    }
+
+    /// The structure as the index keeps it: an octet with the version, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        let encoded = postcard::to_extend(self, vec![VERSION]);
+        encoded.expect("memory takes whatever is written, and every length is known")
+    }
+
+    /// Reads what [`Structure::encode`] wrote; `None` when another version did, or nobody. A structure can
+    /// always be had again from the message.
+    pub fn decode(octets: &[u8]) -> Option<Structure> {
+        let (&version, encoded) = octets.split_first()?;
+        let structure: Structure = postcard::from_bytes(encoded).ok()?;
+        (version == VERSION).then_some(structure)
     }
 
     /// The part at `index`.

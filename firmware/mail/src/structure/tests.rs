@@ -74,13 +74,13 @@ fn assert_sound(structure: &Structure, octets: usize) {
     }
     assert_eq!(parents[0], 0);
     assert!(parents[1..].iter().all(|parents| *parents == 1));
-    let encoded = postcard::to_stdvec(structure).unwrap();
+    let encoded = structure.encode();
     assert!(
         encoded.len() <= TEXT_OCTETS_MAX + PARTS_MAX * 80,
         "{}",
         encoded.len()
     );
-    assert_eq!(&postcard::from_bytes::<Structure>(&encoded).unwrap(), structure);
+    assert_eq!(Structure::decode(&encoded).as_ref(), Some(structure));
 }
 
 /// RFC 2046 §5.1.1
