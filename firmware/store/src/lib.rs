@@ -1,1 +1,264 @@
-//! store
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod changes;
+mod check;
+mod error;
+mod index;
+mod log;
+mod mailbox;
+mod message;
+mod open;
+mod request;
+mod shared;
+mod space;
+mod storage;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod view;
+mod writer;
+
+pub use account::{Account, NewAccount, Provision, Redirect};
+pub use changes::Watch;
+pub use check::{Checked, Flaw};
+pub use error::StoreError;
+pub use log::body::{BodyReader, BodyWriter, SealedBody};
+pub use log::record::SpecialUse;
+pub use mailbox::{CreateMailbox, DeleteMailbox, Mailbox, RenameMailbox, Status, Subscribe};
+pub use message::{
+    Append, Appended, CopiedUids, Copy, Deliver, Delivered, DeliveredCopy, Expunge, FlagChange, FlagsStored,
+    KEYWORDS_MAX, NewMessage, StoreFlags,
+};
+pub use open::{Damage, Opened};
+pub use space::Space;
+#[cfg(any(test, feature = "testing"))]
+pub use storage::sim;
+pub use storage::{File, Room, Storage};
+pub use view::{Entry, Message, View};
+
+use account::SetVerifier;
+use mail::{AccountId, MailboxId, Uid};
+use request::{Pending, Request};
+use shared::Shared;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use storage::RealStorage;
+use tokio::sync::oneshot;
+
+/// How a store is to be run. The defaults are those of the box.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The index's page cache. 16 MiB are enough for 512 MB of memory, 32 MiB suit 1 GB.
+    pub index_cache_octets: usize,
+    /// The longest time between two checkpoints of a store that is written to. It bounds the replay
+    /// after a power cut; no acknowledged change depends on it.
+    pub checkpoint_interval: Duration,
+    /// How large a segment becomes; `None`: a thirty-second of the disk, 1 MiB to 64 MiB.
+    pub segment_octets: Option<u64>,
+    /// The free room below which new mail is refused; `None`: three segments and 32 MiB.
+    pub reserve_octets: Option<u64>,
+    /// When bodies on their way in hold more than this in memory together, they go to disk in smaller
+    /// pieces.
+    pub body_memory_octets: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        const MIB: usize = 1024 * 1024;
+        Options {
+            index_cache_octets: 16 * MIB,
+            checkpoint_interval: Duration::from_secs(5),
+            segment_octets: None,
+            reserve_octets: None,
+            body_memory_octets: 16 * MIB,
+        }
+    }
+}
+
+/// A handle on the store; clones are the same store. Dropping the last closes it.
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, which is made if it is missing. Returns when every acknowledged
+    /// change is in the index and nothing that is shown can be lost.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it open. [`StoreError::Newer`] when a later
+    /// firmware wrote it; nothing was changed then. [`StoreError::LogMissing`] and
+    /// [`StoreError::LogUnreadable`] say what to do.
+    pub fn open(folder: &Path, options: Options) -> Result<(Store, Opened), StoreError> {
+        let name = folder.display().to_string();
+        let storage = RealStorage::open(folder)
+            .map_err(StoreError::io(name))?
+            .ok_or(StoreError::InUse)?;
+        Store::open_in(Arc::new(storage), &options)
+    }
+
+    /// As [`Store::open`], on any storage.
+    pub fn open_in(storage: Arc<dyn Storage>, options: &Options) -> Result<(Store, Opened), StoreError> {
+        let open::Ready {
+            shared,
+            writer,
+            opened,
+        } = open::open(storage, options)?;
+        for damage in &opened.damage {
+            tracing::error!(%damage, "the log is damaged");
+        }
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run())
+            .map_err(StoreError::io("thread"))?;
+        let handle = Arc::new(Handle {
+            shared,
+            writer: Mutex::new(Some(thread)),
+        });
+        Ok((Store { handle }, opened))
+    }
+
+    /// Finishes what was asked for, writes the last checkpoint and lets the folder go. Later requests
+    /// are answered with [`StoreError::Closed`]; readers that are still open go on.
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    /// Looks at the store as it is now.
+    pub fn view(&self) -> Result<View, StoreError> {
+        View::new(Arc::clone(&self.handle.shared))
+    }
+
+    /// Begins a body.
+    pub fn body(&self) -> BodyWriter {
+        self.handle.shared.bodies.writer()
+    }
+
+    /// Whether there is room for new mail.
+    pub fn space(&self) -> Space {
+        if self.handle.shared.space.is_low() {
+            Space::Low
+        } else {
+            Space::Enough
+        }
+    }
+
+    /// Listens to the changes of an account.
+    pub fn watch(&self, account: AccountId) -> Result<Watch, StoreError> {
+        let tables = self.handle.shared.read()?;
+        let (_, _, modseq) = index::rows::quota(&tables.quota, account)?;
+        Ok(self.handle.shared.changes.watch(account, mail::ModSeq(modseq)))
+    }
+
+    /// Waits until the writer has stopped because of an error of the disk, and says which. It does not
+    /// start again: the store has to be opened anew. Pending for ever if all is well.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.handle.shared.stopped.subscribe();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Recomputes every invariant from nothing and says which do not hold. Reads all there is.
+    pub fn check(&self) -> Result<Checked, StoreError> {
+        check::check(&self.handle.shared)
+    }
+
+    async fn ask<Q: Request>(&self, request: Q) -> Result<Q::Reply, StoreError> {
+        let (to, reply) = oneshot::channel();
+        let queue = &self.handle.shared.queue;
+        queue
+            .send(Box::new(Pending::new(request, to)))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        // The writer answers all it takes; it is gone only when the store is closed.
+        reply.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// See [`Deliver`]. Durable when it returns `Ok`.
+    pub async fn deliver(&self, deliver: Deliver) -> Result<Vec<Delivered>, StoreError> {
+        self.ask(deliver).await
+    }
+
+    /// See [`Append`]. Durable when it returns `Ok`.
+    pub async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.ask(append).await
+    }
+
+    /// See [`StoreFlags`]. Durable when it returns `Ok`.
+    pub async fn store_flags(&self, store_flags: StoreFlags) -> Result<FlagsStored, StoreError> {
+        self.ask(store_flags).await
+    }
+
+    /// See [`Expunge`]. Durable when it returns `Ok`.
+    pub async fn expunge(&self, expunge: Expunge) -> Result<Vec<Uid>, StoreError> {
+        self.ask(expunge).await
+    }
+
+    /// See [`Copy`]. Durable when it returns `Ok`.
+    pub async fn copy(&self, copy: Copy) -> Result<CopiedUids, StoreError> {
+        self.ask(copy).await
+    }
+
+    /// See [`CreateMailbox`]. Durable when it returns `Ok`.
+    pub async fn create_mailbox(&self, create: CreateMailbox) -> Result<MailboxId, StoreError> {
+        self.ask(create).await
+    }
+
+    /// See [`RenameMailbox`]. Durable when it returns `Ok`.
+    pub async fn rename_mailbox(&self, rename: RenameMailbox) -> Result<(), StoreError> {
+        self.ask(rename).await
+    }
+
+    /// See [`DeleteMailbox`]. Durable when it returns `Ok`.
+    pub async fn delete_mailbox(&self, delete: DeleteMailbox) -> Result<(), StoreError> {
+        self.ask(delete).await
+    }
+
+    /// See [`Subscribe`]. Durable when it returns `Ok`.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<(), StoreError> {
+        self.ask(subscribe).await
+    }
+
+    /// See [`Provision`]. Durable when it returns `Ok`.
+    pub async fn provision(&self, provision: Provision) -> Result<(), StoreError> {
+        self.ask(provision).await
+    }
+
+    /// Gives an account another password verifier. Durable when it returns `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoAccount`].
+    pub async fn set_verifier(&self, account: AccountId, verifier: String) -> Result<(), StoreError> {
+        self.ask(SetVerifier { account, verifier }).await
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        if let Some(thread) = thread {
+            // A writer that panicked has ended the process.
+            let _ = thread.join();
+        }
+        if let Ok(mut database) = self.shared.database.lock() {
+            *database = None;
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,204 @@
+//! What can go wrong in the store.
+
+use mail::{Address, Domain};
+use std::io;
+
+/// Why the store did not do what was asked.
+///
+/// Whose doing it is and whether a retry might help: [`StoreError::is_temporary`].
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk answered with an error; `name` is relative to the store's folder.
+    #[error("{name}: {source}")]
+    Io {
+        /// The file or folder.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The index answered with an error.
+    #[error("index: {0}")]
+    Index(#[source] Box<redb::Error>),
+    /// A row of the index cannot be read.
+    #[error(
+        "index: a row of table {table} cannot be read; delete index.redb and start again, it is rebuilt from the log"
+    )]
+    IndexRow {
+        /// The table.
+        table: &'static str,
+    },
+    /// Octets of a message are not those that were written.
+    #[error("{name}: octets from {offset} on are damaged")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The body left the disk while it was asked for: its last message was expunged.
+    #[error("the message is gone")]
+    Gone,
+    /// Another process holds the folder.
+    #[error("another process uses this store")]
+    InUse,
+    /// The store was written by a newer version.
+    #[error(
+        "{name}: {what} was written by a newer version of the firmware; nothing was changed, start that version"
+    )]
+    Newer {
+        /// The file.
+        name: String,
+        /// What is not known.
+        what: String,
+    },
+    /// There is an index, or bodies, but no log.
+    #[error(
+        "the folder log has no segment though {found} exists; put the segments back, or move the folder away to start an empty store"
+    )]
+    LogMissing {
+        /// What was found instead.
+        found: &'static str,
+    },
+    /// No segment has a readable header.
+    #[error(
+        "log: no segment has a readable header, so nothing in them can be verified; restore from a backup"
+    )]
+    LogUnreadable,
+    /// A write failed before. The store reads, but writes nothing until it is opened again.
+    #[error("writing stopped: {reason}")]
+    Stopped {
+        /// What failed.
+        reason: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The disk is full, or so nearly that new mail is refused (S8).
+    #[error("the disk is full")]
+    Full,
+    /// The account would exceed its quota.
+    #[error("the account is over its quota")]
+    OverQuota,
+    /// More than one record may hold.
+    #[error("the command is larger than {octets_max} octets")]
+    TooLarge {
+        /// The limit.
+        octets_max: u64,
+    },
+    /// The mailbox has given its last UID (RFC 9051 §2.3.1.1: 32 bits).
+    #[error("the mailbox has no UID left")]
+    UidsExhausted,
+    /// A message would have more keywords than are kept.
+    #[error("a message has at most {max} keywords")]
+    TooManyKeywords {
+        /// The limit.
+        max: usize,
+    },
+    /// There is no such account.
+    #[error("no such account")]
+    NoAccount,
+    /// There is no such mailbox.
+    #[error("no such mailbox")]
+    NoMailbox,
+    /// A mailbox of that name exists.
+    #[error("a mailbox of that name exists")]
+    MailboxExists,
+    /// INBOX cannot be deleted, nor taken as a new name.
+    #[error("INBOX cannot be deleted or replaced")]
+    IsInbox,
+    /// The box has accounts already.
+    #[error("the box is claimed already")]
+    AlreadyClaimed,
+    /// An address names a domain that is not hosted here.
+    #[error("{0} is not a domain of this box")]
+    UnknownDomain(Domain),
+    /// Two accounts, or two redirects, have this address.
+    #[error("{0} is given twice")]
+    AddressTaken(Address),
+}
+
+impl StoreError {
+    pub(crate) fn io(name: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
+        let name = name.into();
+        move |source| StoreError::Io { name, source }
+    }
+
+    /// Whether the same request may succeed later without anyone's changing it.
+    /// What is not temporary is either the caller's mistake or needs a person.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            StoreError::Io { .. }
+            | StoreError::Index(_)
+            | StoreError::InUse
+            | StoreError::Stopped { .. }
+            | StoreError::Closed
+            | StoreError::Full
+            | StoreError::OverQuota => true,
+            StoreError::IndexRow { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Gone
+            | StoreError::Newer { .. }
+            | StoreError::LogMissing { .. }
+            | StoreError::LogUnreadable
+            | StoreError::TooLarge { .. }
+            | StoreError::UidsExhausted
+            | StoreError::TooManyKeywords { .. }
+            | StoreError::NoAccount
+            | StoreError::NoMailbox
+            | StoreError::MailboxExists
+            | StoreError::IsInbox
+            | StoreError::AlreadyClaimed
+            | StoreError::UnknownDomain(_)
+            | StoreError::AddressTaken(_) => false,
+        }
+    }
+
+    /// Whether the store, and not the one who asked, is at fault.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            StoreError::Io { .. }
+            | StoreError::Index(_)
+            | StoreError::IndexRow { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::InUse
+            | StoreError::Newer { .. }
+            | StoreError::LogMissing { .. }
+            | StoreError::LogUnreadable
+            | StoreError::Stopped { .. }
+            | StoreError::Closed
+            | StoreError::Full => true,
+            StoreError::Gone
+            | StoreError::OverQuota
+            | StoreError::TooLarge { .. }
+            | StoreError::UidsExhausted
+            | StoreError::TooManyKeywords { .. }
+            | StoreError::NoAccount
+            | StoreError::NoMailbox
+            | StoreError::MailboxExists
+            | StoreError::IsInbox
+            | StoreError::AlreadyClaimed
+            | StoreError::UnknownDomain(_)
+            | StoreError::AddressTaken(_) => false,
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> StoreError {
+                StoreError::Index(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb!(
+    StorageError,
+    TableError,
+    TransactionError,
+    CommitError,
+    DatabaseError,
+    SetDurabilityError
+);

@@ -1,0 +1,119 @@
+//! The index: what the log says, in redb tables, so that it can be asked. It may be deleted at any
+//! time; it is then made anew from the log.
+
+pub(crate) mod apply;
+mod backend;
+pub(crate) mod rows;
+
+pub(crate) use backend::Backend;
+
+use crate::error::StoreError;
+use redb::{ReadTransaction, TableDefinition, WriteTransaction};
+
+/// Raised when a table or a row changes its shape: an index of another format is made anew.
+pub(crate) const FORMAT: u64 = 1;
+
+/// The name of the index file.
+pub(crate) const FILE: &str = "index.redb";
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident $constant:ident ($name:literal): $key:ty => $value:ty;)*) => {
+        $($(#[$doc])* pub(crate) const $constant: TableDefinition<'static, $key, $value> = TableDefinition::new($name);)*
+
+        /// All tables, open for writing.
+        pub(crate) struct Tables<'t> {
+            $(pub(crate) $field: redb::Table<'t, $key, $value>,)*
+        }
+
+        impl<'t> Tables<'t> {
+            pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Tables<'t>, StoreError> {
+                Ok(Tables { $($field: transaction.open_table($constant)?,)* })
+            }
+        }
+
+        /// All tables, open for reading.
+        pub(crate) struct ReadTables {
+            $(pub(crate) $field: redb::ReadOnlyTable<$key, $value>,)*
+        }
+
+        impl ReadTables {
+            pub(crate) fn open(transaction: &ReadTransaction) -> Result<ReadTables, StoreError> {
+                Ok(ReadTables { $($field: transaction.open_table($constant)?,)* })
+            }
+
+            /// Every row of every table as text, for comparing two indexes.
+            pub(crate) fn dump(&self) -> Result<String, StoreError> {
+                use redb::ReadableTable;
+                use std::fmt::Write;
+                let mut text = String::new();
+                $(for row in self.$field.iter()? {
+                    let (key, value) = row?;
+                    writeln!(text, "{} {:?} {:?}", $name, key.value(), value.value())
+                        .expect("a String takes everything");
+                })*
+                Ok(text)
+            }
+        }
+    };
+}
+
+// redb's own numbers and tuples are little-endian on disk, of fixed width, and ordered as numbers.
+// Rows that are octets are postcard with a version octet in front ([`rows`]).
+tables! {
+    /// Counters and the position in the log.
+    state STATE ("state"): &'static str => u64;
+    /// Store id.
+    identity IDENTITY ("identity"): &'static str => &'static [u8];
+    /// Account → [`rows::AccountRow`].
+    account ACCOUNT ("account"): u32 => &'static [u8];
+    /// Look-up key of an address → account.
+    address ADDRESS ("address"): &'static str => u32;
+    /// Account → octets used, messages, highest modseq.
+    quota QUOTA ("quota"): u32 => (u64, u64, u64);
+    /// Hosted domains.
+    domain DOMAIN ("domain"): &'static str => ();
+    /// Look-up key of an address → [`rows::RedirectRow`].
+    redirect REDIRECT ("redirect"): &'static str => &'static [u8];
+    /// Mailbox → [`rows::MailboxRow`].
+    mailbox MAILBOX ("mailbox"): u32 => &'static [u8];
+    /// Account, name → mailbox.
+    name NAME ("name"): (u32, &'static str) => u32;
+    /// Mailbox, UID → [`rows::MessageRow`].
+    message MESSAGE ("msg"): (u32, u32) => &'static [u8];
+    /// Mailbox, UID → modseq, system flags, keywords with a space between.
+    flags FLAGS ("flags"): (u32, u32) => (u64, u8, &'static str);
+    /// Mailbox, modseq, UID of each message, by its last change.
+    modseq MODSEQ ("modseq"): (u32, u64, u32) => ();
+    /// Mailbox, modseq, first UID → last UID of a run that was expunged.
+    vanished VANISHED ("vanished"): (u32, u64, u32) => u32;
+    /// Body → how many messages have it, [`rows::BlobRow`].
+    blob BLOB ("blob"): u64 => (u32, &'static [u8]);
+    /// Body → what delivery and IMAP know of it.
+    structure STRUCTURE ("structure"): u64 => &'static [u8];
+    /// Segment → stored octets of bodies that some message still has.
+    segstat SEGSTAT ("segstat"): u64 => u64;
+}
+
+/// Keys of the table `state`.
+pub(crate) mod state {
+    /// [`super::FORMAT`].
+    pub(crate) const FORMAT: &str = "format";
+    /// The number of the last batch in the index.
+    pub(crate) const BATCH: &str = "batch";
+    /// The segment of that batch.
+    pub(crate) const SEGMENT: &str = "segment";
+    /// Where the batch behind it would begin.
+    pub(crate) const OFFSET: &str = "offset";
+    /// The number the next account gets.
+    pub(crate) const NEXT_ACCOUNT: &str = "next account";
+    /// The number the next mailbox gets.
+    pub(crate) const NEXT_MAILBOX: &str = "next mailbox";
+    /// The next UIDVALIDITY: a counter, never the clock (D7).
+    pub(crate) const NEXT_UID_VALIDITY: &str = "next uid validity";
+    /// The number the next body gets.
+    pub(crate) const NEXT_BODY: &str = "next body";
+    /// One more than the highest number of a body file that a record ever named.
+    pub(crate) const NEXT_BODY_FILE: &str = "next body file";
+    /// The highest damaged batch that a `Step` record has answered.
+    pub(crate) const STEPPED_FOR: &str = "stepped for";
+}

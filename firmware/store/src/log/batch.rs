@@ -1,0 +1,297 @@
+//! A batch: what one group of requests changed, written at once and synced once.
+//!
+//! ```text
+//!  header (96) │ meta 0 │ body 0 │ meta 1 │ body 1 │ … │ table (32 octets a record)
+//! ```
+//!
+//! Header and table have a checksum of their own, each record's metadata has one, and so has each frame
+//! of a body; so that when a bit of a batch has rotted, the rest of it can still be told.
+
+use super::record::{DecodeError, Mutation};
+use super::seal::{Identity, Purpose, Sealer, Sum};
+use super::{octets_at, u16_at, u32_at, u64_at};
+use crate::storage::File;
+use std::io;
+
+const MAGIC: &[u8; 8] = b"PSTLKBAT";
+const FORMAT: u16 = 1;
+pub(crate) const HEADER_OCTETS: usize = 96;
+const SUM_AT: usize = 80;
+const ENTRY_OCTETS: usize = 32;
+/// More records than a batch is ever given; bounds what a scan believes.
+const RECORDS_MAX: u32 = 65_536;
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchAt {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) number: u64,
+}
+
+/// A line of the table of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: u16,
+    pub(crate) version: u16,
+    meta_octets: u32,
+    body_octets: u64,
+    meta_sum: Sum,
+}
+
+/// A batch being filled.
+pub(crate) struct BatchBuilder {
+    sealer: Sealer,
+    identity: Identity,
+    at: BatchAt,
+    octets: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl BatchBuilder {
+    pub(crate) fn new(sealer: &Sealer, identity: Identity, at: BatchAt) -> BatchBuilder {
+        BatchBuilder {
+            sealer: sealer.clone(),
+            identity,
+            at,
+            octets: vec![0; HEADER_OCTETS],
+            entries: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Octets so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets.len() as u64
+    }
+
+    /// Adds a record and says where in the segment its bodies begin.
+    pub(crate) fn push<'b>(&mut self, mutation: &Mutation, bodies: impl Iterator<Item = &'b [u8]>) -> u64 {
+        let meta = mutation.encode();
+        let meta_sum = meta_sum(&self.sealer, self.at.number, self.entries.len(), &meta);
+        self.octets.extend_from_slice(&meta);
+        let body_at = self.octets.len();
+        for body in bodies {
+            self.octets.extend_from_slice(body);
+        }
+        self.entries.push(Entry {
+            kind: mutation.kind(),
+            version: mutation.version(),
+            meta_octets: u32::try_from(meta.len()).expect("metadata is bounded by the size of a request"),
+            body_octets: (self.octets.len() - body_at) as u64,
+            meta_sum,
+        });
+        self.at.offset + body_at as u64
+    }
+
+    /// The octets to be written at the batch's place.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        let payload_sum = self
+            .sealer
+            .sum(Purpose::BatchPayload, &self.octets[HEADER_OCTETS..]);
+        let table_at = self.octets.len();
+        for entry in &self.entries {
+            entry.encode(&mut self.octets);
+        }
+        let records = u32::try_from(self.entries.len()).expect("a batch has few records");
+        let length = self.octets.len() as u64;
+        let (header, rest) = self.octets.split_at_mut(HEADER_OCTETS);
+        header[0..8].copy_from_slice(MAGIC);
+        header[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+        header[12..16].copy_from_slice(&records.to_le_bytes());
+        header[16..32].copy_from_slice(&self.identity.id);
+        header[56..64].copy_from_slice(&length.to_le_bytes());
+        header[64..80].copy_from_slice(&payload_sum);
+        place(header, &rest[table_at - HEADER_OCTETS..], self.at, &self.sealer);
+        self.octets
+    }
+}
+
+/// Writes a batch's place into its header and seals header and table.
+fn place(header: &mut [u8], table: &[u8], at: BatchAt, sealer: &Sealer) {
+    header[32..40].copy_from_slice(&at.segment.to_le_bytes());
+    header[40..48].copy_from_slice(&at.offset.to_le_bytes());
+    header[48..56].copy_from_slice(&at.number.to_le_bytes());
+    let sum = header_sum(sealer, &header[..SUM_AT], table);
+    header[SUM_AT..].copy_from_slice(&sum);
+}
+
+fn header_sum(sealer: &Sealer, header: &[u8], table: &[u8]) -> Sum {
+    let mut hasher = sealer.start(Purpose::BatchHeader);
+    hasher.update(header);
+    hasher.update(table);
+    hasher.finish()
+}
+
+fn meta_sum(sealer: &Sealer, batch: u64, place: usize, meta: &[u8]) -> Sum {
+    let mut hasher = sealer.start(Purpose::RecordMeta);
+    hasher.update(&batch.to_le_bytes());
+    hasher.update(&(place as u64).to_le_bytes());
+    hasher.update(meta);
+    hasher.finish()
+}
+
+impl Entry {
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.kind.to_le_bytes());
+        into.extend_from_slice(&self.version.to_le_bytes());
+        into.extend_from_slice(&self.meta_octets.to_le_bytes());
+        into.extend_from_slice(&self.body_octets.to_le_bytes());
+        into.extend_from_slice(&self.meta_sum);
+    }
+
+    fn decode(entry: &[u8]) -> Entry {
+        Entry {
+            kind: u16_at(entry, 0),
+            version: u16_at(entry, 2),
+            meta_octets: u32_at(entry, 4),
+            body_octets: u64_at(entry, 8),
+            meta_sum: octets_at(entry, 16),
+        }
+    }
+}
+
+/// A batch that was found in a segment. Its header and table are as they were written.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) at: BatchAt,
+    pub(crate) octets: u64,
+    pub(crate) entries: Vec<Entry>,
+    /// Whether the rest is as it was written, too.
+    pub(crate) is_whole: bool,
+}
+
+/// What was found where a batch may begin.
+#[derive(Clone, Debug)]
+pub(crate) enum FoundBatch {
+    Batch(Batch),
+    /// Written by a later version of the firmware.
+    Newer {
+        format: u16,
+    },
+    /// No batch.
+    Nothing,
+}
+
+/// Looks for a batch at `offset` of a segment of `file_octets`.
+///
+/// Anything but a system error is an answer: whatever stands there was either written by us, or it
+/// is nothing.
+pub(crate) fn find(
+    file: &dyn File,
+    file_octets: u64,
+    segment: u64,
+    offset: u64,
+    identity: &Identity,
+    sealer: &Sealer,
+) -> io::Result<FoundBatch> {
+    if offset + HEADER_OCTETS as u64 > file_octets {
+        return Ok(FoundBatch::Nothing);
+    }
+    let mut header = [0; HEADER_OCTETS];
+    file.read_exact_at(&mut header, offset)?;
+    let records = u32_at(&header, 12);
+    let octets = u64_at(&header, 56);
+    let table_octets = u64::from(records) * ENTRY_OCTETS as u64;
+    let is_plausible = header.starts_with(MAGIC)
+        && records <= RECORDS_MAX
+        && octets >= HEADER_OCTETS as u64 + table_octets
+        && octets <= file_octets - offset;
+    if !is_plausible {
+        return Ok(FoundBatch::Nothing);
+    }
+    let table_at = offset + octets - table_octets;
+    let mut table = vec![0; usize::try_from(table_octets).expect("at most 2 MiB")];
+    file.read_exact_at(&mut table, table_at)?;
+    let is_ours = header_sum(sealer, &header[..SUM_AT], &table) == header[SUM_AT..]
+        && header[16..32] == identity.id
+        && u64_at(&header, 32) == segment
+        && u64_at(&header, 40) == offset;
+    if !is_ours {
+        return Ok(FoundBatch::Nothing);
+    }
+    let format = u16_at(&header, 8);
+    if format != FORMAT {
+        return Ok(FoundBatch::Newer { format });
+    }
+    let payload_sum: Sum = octets_at(&header, 64);
+    Ok(FoundBatch::Batch(Batch {
+        at: BatchAt {
+            segment,
+            offset,
+            number: u64_at(&header, 48),
+        },
+        octets,
+        entries: table.chunks_exact(ENTRY_OCTETS).map(Entry::decode).collect(),
+        is_whole: sum_of_range(file, offset + HEADER_OCTETS as u64, table_at, sealer)? == payload_sum,
+    }))
+}
+
+/// The payload's checksum, read in pieces: a batch may be larger than memory should be.
+fn sum_of_range(file: &dyn File, from: u64, to: u64, sealer: &Sealer) -> io::Result<Sum> {
+    const PIECE_OCTETS: u64 = 64 * 1024;
+    let mut hasher = sealer.start(Purpose::BatchPayload);
+    let mut at = from;
+    let mut piece = Vec::new();
+    while at < to {
+        let octets = PIECE_OCTETS.min(to - at);
+        piece.resize(usize::try_from(octets).expect("at most 64 KiB"), 0);
+        file.read_exact_at(&mut piece, at)?;
+        hasher.update(&piece);
+        at += octets;
+    }
+    Ok(hasher.finish())
+}
+
+/// A record of a batch.
+pub(crate) enum FoundRecord {
+    /// The change, and where in the segment its bodies begin.
+    Mutation { mutation: Mutation, body_at: u64 },
+    /// A kind or a version of a later firmware.
+    Newer { kind: u16, version: u16 },
+    /// The metadata is not what was written.
+    Damaged,
+}
+
+impl Batch {
+    /// Reads the records in order. In a whole batch none is damaged.
+    pub(crate) fn records(
+        &self,
+        file: &dyn File,
+        sealer: &Sealer,
+    ) -> impl Iterator<Item = io::Result<FoundRecord>> {
+        let mut at = self.at.offset + HEADER_OCTETS as u64;
+        self.entries.iter().enumerate().map(move |(place, entry)| {
+            let meta_at = at;
+            let body_at = meta_at + u64::from(entry.meta_octets);
+            at = body_at + entry.body_octets;
+            let mut meta = vec![0; usize::try_from(entry.meta_octets).expect("usize has 32 bits")];
+            file.read_exact_at(&mut meta, meta_at)?;
+            if meta_sum(sealer, self.at.number, place, &meta) != entry.meta_sum {
+                return Ok(FoundRecord::Damaged);
+            }
+            Ok(match Mutation::decode(entry.kind, entry.version, &meta) {
+                Ok(mutation) => FoundRecord::Mutation { mutation, body_at },
+                Err(DecodeError::Newer) => FoundRecord::Newer {
+                    kind: entry.kind,
+                    version: entry.version,
+                },
+                // Sealed by us, and yet not readable: written wrongly. Nothing better can be said of it.
+                Err(DecodeError::Malformed) => FoundRecord::Damaged,
+            })
+        })
+    }
+
+    /// The octets of this batch as they must stand at another place.
+    pub(crate) fn moved(&self, file: &dyn File, to: BatchAt, sealer: &Sealer) -> io::Result<Vec<u8>> {
+        let mut octets = vec![0; usize::try_from(self.octets).map_err(io::Error::other)?];
+        file.read_exact_at(&mut octets, self.at.offset)?;
+        let (header, rest) = octets.split_at_mut(HEADER_OCTETS);
+        let table_at = rest.len() - self.entries.len() * ENTRY_OCTETS;
+        place(header, &rest[table_at..], to, sealer);
+        Ok(octets)
+    }
+}

@@ -1,0 +1,625 @@
+//! Opening: find the log, open or make the index, replay, and only then serve.
+//!
+//! ```text
+//!  lock → segments → index at its checkpoint → copy the last batch if it may not be durable
+//!       → replay → step counters if records were lost → sweep body files → checkpoint → serve
+//! ```
+
+use crate::Options;
+use crate::changes::Changes;
+use crate::error::StoreError;
+use crate::index::apply::{Effects, RecordAt, apply};
+use crate::index::rows::{BlobPlace, BlobRow, Row, counter};
+use crate::index::{self, Backend, Tables, state};
+use crate::log::batch::{Batch, BatchAt, FoundRecord};
+use crate::log::body::{Bodies, file_name};
+use crate::log::record::{Mutation, Stepped};
+use crate::log::scan::{Position, Segment, Segments};
+use crate::log::seal::{Identity, Sealer};
+use crate::log::segment::{self, Header};
+use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS};
+use crate::request::{Pending, Request};
+use crate::shared::{OpenSegments, Shared};
+use crate::space::SpaceWatch;
+use crate::storage::Storage;
+use crate::writer::queue::Queue;
+use crate::writer::{LogEnd, Writer, checkpoint, set_position};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{oneshot, watch};
+
+/// Batches replayed in one transaction of the index.
+const REPLAY_BATCHES: u64 = 64;
+
+/// What was found when the store was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// There was nothing: the store is new.
+    pub is_new: bool,
+    /// The index was made anew from the log, and why.
+    pub index_rebuilt: Option<String>,
+    /// Batches that the index did not have yet.
+    pub batches_replayed: u64,
+    /// Whether the last batch was copied to a new segment, since it may not have been durable.
+    pub is_tail_copied: bool,
+    /// Octets at the end of the log that are no whole batch: written when the power went, and never
+    /// acknowledged.
+    pub tail_octets_dropped: u64,
+    /// Body files that no record names.
+    pub bodies_swept: u64,
+    /// What is no longer as it was written.
+    pub damage: Vec<Damage>,
+}
+
+/// Damage to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Batches are missing that were there.
+    BatchesLost {
+        /// The segment that should have them.
+        name: String,
+        /// Their numbers.
+        batches: RangeInclusive<u64>,
+    },
+    /// Records of a batch are lost; the others count.
+    RecordsLost {
+        /// The segment.
+        name: String,
+        /// The batch.
+        batch: u64,
+        /// How many.
+        records: u64,
+    },
+    /// Octets of a batch are damaged, but no record is: some message is.
+    BodyDamaged {
+        /// The segment.
+        name: String,
+        /// The batch.
+        batch: u64,
+    },
+    /// A segment's header is damaged; what is in it was read all the same.
+    SegmentHeader {
+        /// The segment.
+        name: String,
+    },
+    /// The index knows of a segment that is not there.
+    SegmentMissing {
+        /// The segment.
+        name: String,
+    },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::BatchesLost { name, batches } => {
+                let (first, last) = (batches.start(), batches.end());
+                write!(
+                    f,
+                    "{name}: batches {first} to {last} are lost, and the changes in them"
+                )
+            }
+            Damage::RecordsLost { name, batch, records } => {
+                write!(
+                    f,
+                    "{name}: {records} changes in batch {batch} are lost, the others were read"
+                )
+            }
+            Damage::BodyDamaged { name, batch } => {
+                write!(f, "{name}: a message in batch {batch} is damaged, nothing else")
+            }
+            Damage::SegmentHeader { name } => {
+                write!(f, "{name}: the header is damaged, nothing is lost")
+            }
+            Damage::SegmentMissing { name } => write!(f, "{name} is missing, and the messages in it"),
+        }
+    }
+}
+
+/// An open store that does not serve yet.
+pub(crate) struct Ready {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) opened: Opened,
+}
+
+/// Opens the store in `storage`.
+pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready, StoreError> {
+    let mut opened = Opened::default();
+    for folder in [SEGMENTS, BODIES] {
+        storage.create_folder(folder).map_err(StoreError::io(folder))?;
+    }
+    let (mut segments, identity) = find_log(&*storage, &mut opened)?;
+    let (database, position) = open_index(&storage, &identity, options, &mut opened)?;
+    if position.batch > 0
+        && !segments
+            .list
+            .iter()
+            .any(|segment| segment.number == position.segment)
+    {
+        opened.damage.push(Damage::SegmentMissing {
+            name: segment::name(position.segment),
+        });
+    }
+    let sealer = Sealer::new(&identity);
+    let mut next_segment = 1 + segments
+        .list
+        .last()
+        .map_or(0, |last| last.number)
+        .max(position.segment);
+    if copy_tail(
+        &*storage,
+        &mut segments,
+        position,
+        next_segment,
+        &identity,
+        &sealer,
+    )? {
+        opened.is_tail_copied = true;
+        next_segment += 1;
+    }
+    let mut replay = Replay {
+        segments: &segments,
+        database: &database,
+        sealer: &sealer,
+        position,
+        opened: &mut opened,
+    };
+    let lost_up_to = replay.run()?;
+    let position = replay.position;
+
+    let database = Arc::new(database);
+    let next_file = if opened.damage.is_empty() {
+        sweep(&*storage, &database, &mut opened)?
+    } else {
+        // The record that names a body may be among what is lost; the body is all there is then.
+        next_body_file(&*storage, &database)?
+    };
+    checkpoint(&database)?;
+
+    let room = storage.room().map_err(StoreError::io(""))?;
+    let segment_octets = options
+        .segment_octets
+        .unwrap_or_else(|| segment_octets(room.total_octets));
+    let reserve = options
+        .reserve_octets
+        .unwrap_or(3 * segment_octets + RESERVE_OCTETS);
+    let space = SpaceWatch::new(Arc::clone(&storage), reserve);
+    let bodies = Bodies::new(
+        Arc::clone(&storage),
+        sealer.clone(),
+        Arc::clone(&space),
+        next_file,
+        options.body_memory_octets,
+    );
+    let next_batch = segments
+        .list
+        .iter()
+        .filter_map(|segment| segment.first_batch)
+        .max()
+        .unwrap_or(1);
+    let shared = Arc::new(Shared {
+        storage,
+        identity,
+        sealer,
+        database: Mutex::new(Some(Arc::clone(&database))),
+        bodies,
+        files: OpenSegments::default(),
+        changes: Changes::default(),
+        space,
+        queue: Queue::new(),
+        stopped: watch::Sender::new(None),
+    });
+    let log = LogEnd {
+        active: None,
+        next_segment,
+        next_batch: next_batch.max(position.batch + 1),
+        segment_octets,
+    };
+    let mut writer = Writer::new(Arc::clone(&shared), database, log, options.checkpoint_interval);
+    if let Some(damaged_batch) = lost_up_to {
+        step(&mut writer, damaged_batch)?;
+    }
+    Ok(Ready {
+        shared,
+        writer,
+        opened,
+    })
+}
+
+/// Kept free besides three segments: the index grows, and so do the body files on their way in.
+const RESERVE_OCTETS: u64 = 32 * 1024 * 1024;
+
+/// A thirty-second of the disk, so that a small one is not filled by a few segments of which little is
+/// live; at most 64 MiB.
+fn segment_octets(total_octets: u64) -> u64 {
+    const MIB: u64 = 1024 * 1024;
+    (total_octets / 32).clamp(MIB, 64 * MIB)
+}
+
+fn find_log(storage: &dyn Storage, opened: &mut Opened) -> Result<(Segments, Identity), StoreError> {
+    if let Some((segments, identity)) = Segments::find(storage)? {
+        for segment in segments
+            .list
+            .iter()
+            .filter(|segment| segment.first_batch.is_none())
+        {
+            opened.damage.push(Damage::SegmentHeader {
+                name: segment.name.clone(),
+            });
+        }
+        return Ok((segments, identity));
+    }
+    let has_bodies = !storage.list(BODIES).map_err(StoreError::io(BODIES))?.is_empty();
+    if has_bodies {
+        // A new store would sweep them.
+        return Err(StoreError::LogMissing { found: "a body file" });
+    }
+    // An index without a log is left by a cut in the very first start, or by someone who deleted the
+    // log. The first has no account yet.
+    if index_has_accounts(storage)? {
+        return Err(StoreError::LogMissing {
+            found: "an index with accounts",
+        });
+    }
+    opened.is_new = true;
+    let identity = Identity::random(storage)?;
+    // The identity is durable with the first segment; the store is nothing before that.
+    let header = Header {
+        identity,
+        number: 1,
+        first_batch: 1,
+    };
+    let file = segment::create(storage, header, None)?;
+    let mut segments = Segments::none(identity);
+    segments.list.push(Segment {
+        number: 1,
+        name: segment::name(1),
+        octets: BLOCK_OCTETS,
+        file,
+        first_batch: Some(1),
+    });
+    Ok((segments, identity))
+}
+
+fn has_index(storage: &dyn Storage) -> Result<bool, StoreError> {
+    Ok(storage
+        .list("")
+        .map_err(StoreError::io(""))?
+        .iter()
+        .any(|name| name == index::FILE))
+}
+
+fn index_has_accounts(storage: &dyn Storage) -> Result<bool, StoreError> {
+    if !has_index(storage)? {
+        return Ok(false);
+    }
+    let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
+    let Ok(database) = Database::builder().create_with_backend(Backend(file)) else {
+        return Ok(false);
+    };
+    let accounts = database
+        .begin_read()
+        .ok()
+        .and_then(|transaction| transaction.open_table(index::ACCOUNT).ok())
+        .and_then(|table| table.len().ok());
+    Ok(accounts.is_some_and(|accounts| accounts > 0))
+}
+
+/// Opens the index, or makes an empty one if it cannot be used. Says how far it is in the log.
+fn open_index(
+    storage: &Arc<dyn Storage>,
+    identity: &Identity,
+    options: &Options,
+    opened: &mut Opened,
+) -> Result<(Database, Position), StoreError> {
+    let builder = || {
+        let mut builder = Database::builder();
+        builder.set_cache_size(options.index_cache_octets);
+        builder
+    };
+    if has_index(&**storage)? {
+        let reason = match storage.open(index::FILE) {
+            Ok(file) => match builder().create_with_backend(Backend(file)) {
+                Ok(database) => match position_of(&database, identity) {
+                    Ok(Some(position)) => return Ok((database, position)),
+                    Ok(None) => "it is of another store, or of another format".to_owned(),
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        opened.index_rebuilt = Some(reason);
+        storage.remove(index::FILE).map_err(StoreError::io(index::FILE))?;
+    } else if !opened.is_new {
+        opened.index_rebuilt = Some("it was missing".to_owned());
+    }
+    let file = storage.create(index::FILE).map_err(StoreError::io(index::FILE))?;
+    let database = builder().create_with_backend(Backend(file))?;
+    found_index(&database, identity)?;
+    storage.sync_folder("").map_err(StoreError::io(""))?;
+    Ok((database, Position::default()))
+}
+
+/// Writes what an index has before any record.
+fn found_index(database: &Database, identity: &Identity) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None)?;
+    let mut tables = Tables::open(&transaction)?;
+    tables.identity.insert("id", identity.id.as_slice())?;
+    tables.state.insert(state::FORMAT, index::FORMAT)?;
+    for name in [
+        state::NEXT_ACCOUNT,
+        state::NEXT_MAILBOX,
+        state::NEXT_BODY,
+        state::NEXT_BODY_FILE,
+    ] {
+        tables.state.insert(name, 1)?;
+    }
+    // A counter (D7) that begins where the store's identity says: after a factory reset a program that
+    // knows the old mailboxes does not take the new ones for them.
+    let first = u32::from_le_bytes(identity.id[..4].try_into().expect("four octets")) & 0x3fff_ffff;
+    tables
+        .state
+        .insert(state::NEXT_UID_VALIDITY, u64::from(first) + 1)?;
+    drop(tables);
+    transaction.commit()?;
+    Ok(())
+}
+
+fn position_of(database: &Database, identity: &Identity) -> Result<Option<Position>, StoreError> {
+    let transaction = database.begin_read()?;
+    let tables = index::ReadTables::open(&transaction)?;
+    let is_ours = tables
+        .identity
+        .get("id")?
+        .is_some_and(|id| id.value() == identity.id);
+    if !is_ours || counter(&tables.state, state::FORMAT)? != index::FORMAT {
+        return Ok(None);
+    }
+    Ok(Some(Position {
+        batch: counter(&tables.state, state::BATCH)?,
+        segment: counter(&tables.state, state::SEGMENT)?,
+        offset: counter(&tables.state, state::OFFSET)?,
+    }))
+}
+
+/// Copies the last batch to a new segment if the index does not have it.
+///
+/// After a process was killed the batch may be in the page cache alone; if a sync failed before, its
+/// pages may even count as clean, so that syncing them again would do nothing and say that all is well.
+/// Written anew they are new. Only the last batch can be so: each is written after the one before is
+/// synced. And what the durable index has was synced before it.
+fn copy_tail(
+    storage: &dyn Storage,
+    segments: &mut Segments,
+    position: Position,
+    number: u64,
+    identity: &Identity,
+    sealer: &Sealer,
+) -> Result<bool, StoreError> {
+    let Some((place, batch)) = segments.last_batch_after(position)? else {
+        return Ok(false);
+    };
+    let from = &segments.list[place];
+    let io = StoreError::io(&from.name);
+    for record in batch.records(&*from.file, sealer) {
+        if let FoundRecord::Newer { kind, version } = record.map_err(StoreError::io(&from.name))? {
+            return Err(newer(from, kind, version));
+        }
+    }
+    let to = BatchAt {
+        segment: number,
+        offset: BLOCK_OCTETS,
+        number: batch.at.number,
+    };
+    let octets = batch.moved(&*from.file, to, sealer).map_err(io)?;
+    let header = Header {
+        identity: *identity,
+        number,
+        first_batch: batch.at.number,
+    };
+    let file = segment::create(storage, header, Some(&octets))?;
+    segments.list.push(Segment {
+        number,
+        name: segment::name(number),
+        octets: BLOCK_OCTETS + octets.len() as u64,
+        file,
+        first_batch: Some(batch.at.number),
+    });
+    Ok(true)
+}
+
+fn newer(segment: &Segment, kind: u16, version: u16) -> StoreError {
+    let what = format!("a record of kind {kind}, version {version}");
+    StoreError::Newer {
+        name: segment.name.clone(),
+        what,
+    }
+}
+
+struct Replay<'o> {
+    segments: &'o Segments,
+    database: &'o Database,
+    sealer: &'o Sealer,
+    position: Position,
+    opened: &'o mut Opened,
+}
+
+impl Replay<'_> {
+    /// Brings the index to the end of the log. Returns the last batch with lost records that no `Step`
+    /// has answered yet.
+    fn run(&mut self) -> Result<Option<u64>, StoreError> {
+        let mut batches = Vec::new();
+        let mut last_end = None;
+        let mut lost_up_to = None;
+        let mut expected = self.position.batch + 1;
+        for (place, segment) in self.segments.list.iter().enumerate() {
+            if segment.number < self.position.segment {
+                continue;
+            }
+            let limit = self.segments.limit(place);
+            let mut offset = self.position.offset_in(segment.number);
+            last_end = Some((place, offset));
+            while let Some(batch) = self.segments.next_batch(segment, offset)? {
+                let number = batch.at.number;
+                if number >= limit {
+                    break;
+                }
+                offset = batch.end();
+                if number < expected {
+                    continue;
+                }
+                if !batch.is_whole && !self.segments.has_behind(place, offset, number)? {
+                    break;
+                }
+                if number > expected {
+                    lost_up_to = Some(self.lost(segment, expected..=number - 1));
+                }
+                if !batch.is_whole {
+                    lost_up_to = self.damaged(segment, &batch)?.or(lost_up_to);
+                }
+                expected = number + 1;
+                last_end = Some((place, offset));
+                batches.push((place, batch));
+                if batches.len() as u64 == REPLAY_BATCHES {
+                    self.apply(&std::mem::take(&mut batches))?;
+                }
+            }
+            if limit != u64::MAX && expected < limit {
+                lost_up_to = Some(self.lost(segment, expected..=limit - 1));
+                expected = limit;
+            }
+        }
+        self.apply(&batches)?;
+        if let Some((place, end)) = last_end.filter(|(place, _)| place + 1 == self.segments.list.len()) {
+            self.opened.tail_octets_dropped = self.segments.list[place].octets.saturating_sub(end);
+        }
+        let transaction = self.database.begin_read()?;
+        let stepped_for = counter(&transaction.open_table(index::STATE)?, state::STEPPED_FOR)?;
+        Ok(lost_up_to.filter(|batch| *batch > stepped_for))
+    }
+
+    fn lost(&mut self, segment: &Segment, batches: RangeInclusive<u64>) -> u64 {
+        let last = *batches.end();
+        self.opened.damage.push(Damage::BatchesLost {
+            name: segment.name.clone(),
+            batches,
+        });
+        last
+    }
+
+    /// Looks at what is left of a batch, and returns its number if records are lost.
+    fn damaged(&mut self, segment: &Segment, batch: &Batch) -> Result<Option<u64>, StoreError> {
+        let mut records = 0;
+        for record in batch.records(&*segment.file, self.sealer) {
+            if matches!(
+                record.map_err(StoreError::io(&segment.name))?,
+                FoundRecord::Damaged
+            ) {
+                records += 1;
+            }
+        }
+        let (name, batch) = (segment.name.clone(), batch.at.number);
+        if records == 0 {
+            self.opened.damage.push(Damage::BodyDamaged { name, batch });
+            return Ok(None);
+        }
+        self.opened
+            .damage
+            .push(Damage::RecordsLost { name, batch, records });
+        Ok(Some(batch))
+    }
+
+    /// Applies batches in one transaction.
+    fn apply(&mut self, batches: &[(usize, Batch)]) -> Result<(), StoreError> {
+        let Some((_, last)) = batches.last() else {
+            return Ok(());
+        };
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        let mut tables = Tables::open(&transaction)?;
+        // Nobody listens yet, and files are swept when all is applied.
+        let mut effects = Effects::default();
+        for (place, batch) in batches {
+            let segment = &self.segments.list[*place];
+            for record in batch.records(&*segment.file, self.sealer) {
+                match record.map_err(StoreError::io(&segment.name))? {
+                    FoundRecord::Mutation { mutation, body_at } => {
+                        let at = RecordAt {
+                            segment: segment.number,
+                            body_at,
+                        };
+                        apply(&mutation, at, &mut tables, &mut effects)?;
+                    }
+                    FoundRecord::Newer { kind, version } => return Err(newer(segment, kind, version)),
+                    FoundRecord::Damaged => (),
+                }
+            }
+        }
+        drop(tables);
+        set_position(&transaction, last.at.number, last.at.segment, last.end())?;
+        transaction.commit()?;
+        self.position = Position {
+            batch: last.at.number,
+            segment: last.at.segment,
+            offset: last.end(),
+        };
+        self.opened.batches_replayed += batches.len() as u64;
+        Ok(())
+    }
+}
+
+/// Removes the body files that no record names, and says which number is the next.
+fn sweep(storage: &dyn Storage, database: &Database, opened: &mut Opened) -> Result<u64, StoreError> {
+    let next = next_body_file(storage, database)?;
+    let tables = index::ReadTables::open(&database.begin_read()?)?;
+    let mut named = BTreeSet::new();
+    for found in tables.blob.iter()? {
+        let (_, value) = found?;
+        if let BlobPlace::File { number } = BlobRow::from_octets(value.value().1)?.place {
+            named.insert(file_name(number));
+        }
+    }
+    for name in storage.list(BODIES).map_err(StoreError::io(BODIES))? {
+        let name = format!("{BODIES}/{name}");
+        if !named.contains(&name) {
+            storage.remove(&name).map_err(StoreError::io(&name))?;
+            opened.bodies_swept += 1;
+        }
+    }
+    Ok(next)
+}
+
+fn next_body_file(storage: &dyn Storage, database: &Database) -> Result<u64, StoreError> {
+    let transaction = database.begin_read()?;
+    let mut next = counter(&transaction.open_table(index::STATE)?, state::NEXT_BODY_FILE)?.max(1);
+    for name in storage.list(BODIES).map_err(StoreError::io(BODIES))? {
+        if let Some(number) = segment::number(&name) {
+            next = next.max(number + 1);
+        }
+    }
+    Ok(next)
+}
+
+/// Asks for a `Step` record.
+struct Step(Stepped);
+
+impl Request for Step {
+    type Reply = ();
+
+    fn decide(&self, _: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        Ok((Some(Mutation::Step(self.0.clone())), ()))
+    }
+}
+
+/// Steps all counters forward and makes that durable: what the lost records gave is never given again.
+fn step(writer: &mut Writer, damaged_batch: u64) -> Result<(), StoreError> {
+    let (to, mut reply) = oneshot::channel();
+    writer.commit(vec![Box::new(Pending::new(Step(Stepped { damaged_batch }), to))]);
+    reply.try_recv().unwrap_or(Err(StoreError::Closed))
+}

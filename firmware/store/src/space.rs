@@ -1,0 +1,79 @@
+//! Room on the disk: refuse new mail while there is still enough for everything else (S8, D9).
+
+use crate::storage::Storage;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Whether there is room for new mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Yes.
+    Enough,
+    /// No: `452 4.3.1` (S8). Reading, flags, expunging and administration go on; they live on the reserve.
+    Low,
+}
+
+/// What the disk said last is believed for this long.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Knows how much room there is.
+#[derive(Debug)]
+pub(crate) struct SpaceWatch {
+    storage: Arc<dyn Storage>,
+    reserve_octets: u64,
+    known: Mutex<Option<(Instant, u64)>>,
+}
+
+impl SpaceWatch {
+    pub(crate) fn new(storage: Arc<dyn Storage>, reserve_octets: u64) -> Arc<SpaceWatch> {
+        Arc::new(SpaceWatch {
+            storage,
+            reserve_octets,
+            known: Mutex::new(None),
+        })
+    }
+
+    /// Whether the free room has shrunk into the reserve.
+    pub(crate) fn is_low(&self) -> bool {
+        self.free_octets() < self.reserve_octets
+    }
+
+    /// Whether `octets` more would take room from the reserve.
+    pub(crate) fn is_low_with(&self, octets: u64) -> bool {
+        self.free_octets().saturating_sub(octets) < self.reserve_octets
+    }
+
+    /// Takes what was written off the known room, so that a burst within [`FRESH`] counts.
+    pub(crate) fn written(&self, octets: u64) {
+        if let Ok(mut known) = self.known.lock()
+            && let Some((_, free)) = known.as_mut()
+        {
+            *free = free.saturating_sub(octets);
+        }
+    }
+
+    fn free_octets(&self) -> u64 {
+        let Ok(mut known) = self.known.lock() else {
+            return 0;
+        };
+        match *known {
+            Some((at, free)) if at.elapsed() < FRESH => free,
+            _ => {
+                // A disk that cannot say how full it is takes no new mail.
+                let free = self.storage.room().map_or(0, |room| room.free_octets);
+                *known = Some((Instant::now(), free));
+                free
+            }
+        }
+    }
+}
+
+/// Whether the system said that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
