@@ -1,0 +1,256 @@
+//! The image in an emulated machine.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use qemu::{Builder, Disk, HostPort, Image, Machine, Stick};
+use tempfile::TempDir;
+
+use crate::appliance::{Appliance, Plan, Service, Stage};
+use crate::client::{Conversation, PATIENCE, tls};
+use crate::office::Office;
+
+/// P2: ports that other boxes have open, and those that ours will have later.
+const OTHER_PORTS: [u16; 16] = [
+    21, 22, 23, 24, 80, 110, 111, 143, 389, 443, 465, 587, 995, 3306, 4190, 8080,
+];
+
+/// Enough for every shared scenario: the largest messages stay on it until the end.
+const DISK_MIB: u64 = 4096;
+
+/// The stage of emulated machines.
+#[derive(Debug)]
+pub struct BootedImage {
+    image: Image,
+}
+
+impl BootedImage {
+    /// The stage for the image that was built last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new() -> io::Result<BootedImage> {
+        let image = Image::built("ci").map_err(io::Error::other)?;
+        Ok(BootedImage { image })
+    }
+
+    /// Makes a machine without starting it.
+    ///
+    /// # Errors
+    /// Its disk or stick cannot be written.
+    pub fn machine(&self, plan: Plan) -> io::Result<Booted> {
+        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+        let disk = Disk::create(
+            &folder.path().join("disk"),
+            plan.disk_mib.unwrap_or(DISK_MIB) << 20,
+        )
+        .map_err(io::Error::other)?;
+        let provisioning = plan.office.provisioning();
+        let stick = Stick::prepare(
+            &folder.path().join("stick"),
+            &[("postolka.toml", provisioning.as_bytes())],
+        )
+        .map_err(io::Error::other)?;
+        let mut builder = Machine::builder(&self.image).disk(&disk).stick(&stick);
+        if let Some(mib) = plan.memory_mib {
+            builder = builder.memory(mib);
+        }
+        Ok(Booted {
+            office: plan.office,
+            builder,
+            disk,
+            machine: None,
+            ports: Vec::new(),
+            past: String::new(),
+            ca_pem: String::new(),
+            _folder: folder,
+        })
+    }
+}
+
+impl Stage for BootedImage {
+    fn name(&self) -> &'static str {
+        "booted image"
+    }
+
+    fn appliance(&self, plan: Plan) -> io::Result<Box<dyn Appliance>> {
+        let mut booted = self.machine(plan)?;
+        booted.start()?;
+        Ok(Box::new(booted))
+    }
+}
+
+/// A machine with its disk.
+#[derive(Debug)]
+pub struct Booted {
+    office: Office,
+    builder: Builder,
+    /// Its data disk, for growing it while the power is off.
+    pub disk: Disk,
+    machine: Option<Machine>,
+    /// Port of the box, port on loopback.
+    ports: Vec<(u16, u16)>,
+    /// The consoles of earlier boots.
+    past: String,
+    ca_pem: String,
+    _folder: TempDir,
+}
+
+impl Booted {
+    /// The machine, which is on.
+    ///
+    /// # Errors
+    /// It is off.
+    pub fn on(&self) -> io::Result<&Machine> {
+        self.machine.as_ref().ok_or_else(|| io::Error::other("it is off"))
+    }
+
+    /// Where a port of the box appears.
+    fn forwarded(&self, port: u16) -> Option<SocketAddr> {
+        let (_, host) = self.ports.iter().find(|(guest, _)| *guest == port)?;
+        Some((Ipv4Addr::LOCALHOST, *host).into())
+    }
+
+    fn switched_off(&mut self) {
+        if let Some(machine) = self.machine.take() {
+            self.past.push_str(&machine.console().text());
+        }
+    }
+
+    /// The certificate of the box's CA: the one in its chain that has the fingerprint of its console.
+    fn trusted_ca(&self) -> io::Result<String> {
+        let console = self.on()?.console().text();
+        let addr = self.addr(Service::Imaps);
+        let chain = tls::chain(&mut Conversation::connect(addr)?, &self.office.host_name)?;
+        let printed = fingerprints(&console);
+        let found = chain
+            .iter()
+            .find(|certificate| printed.contains(&tls::sha256_hex(certificate)));
+        found.map(|certificate| tls::to_pem(certificate)).ok_or_else(|| {
+            io::Error::other(format!(
+                "none of the {} certificates has the fingerprint of the console:\n{console}",
+                chain.len()
+            ))
+        })
+    }
+}
+
+impl Appliance for Booted {
+    fn addr(&self, service: Service) -> SocketAddr {
+        self.forwarded(service.port())
+            .expect("start() has forwarded every service")
+    }
+
+    fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    fn office(&self) -> &Office {
+        &self.office
+    }
+
+    fn console(&self) -> String {
+        let now = self.machine.as_ref().map(|machine| machine.console().text());
+        format!("{}{}", self.past, now.unwrap_or_default())
+    }
+
+    fn cut_power(&mut self) -> io::Result<()> {
+        let machine = self.machine.take().ok_or_else(|| io::Error::other("it is off"))?;
+        self.past.push_str(&machine.console().text());
+        machine.cut().map_err(io::Error::other)
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        if self.machine.is_some() {
+            return Err(io::Error::other("it is on"));
+        }
+        // On the ports of the first start, so that clients find the box again.
+        let mut builder = self.builder.clone();
+        for port in Service::ALL.into_iter().map(Service::port).chain(OTHER_PORTS) {
+            let host = self
+                .forwarded(port)
+                .map_or(HostPort::Free, |addr| HostPort::At(addr.port()));
+            builder = builder.forward(port, host);
+        }
+        let machine = builder.start().map_err(io::Error::other)?;
+        let mut ports = Vec::new();
+        for port in Service::ALL.into_iter().map(Service::port).chain(OTHER_PORTS) {
+            let host = machine
+                .port(port)
+                .ok_or_else(|| io::Error::other("QEMU forwards too few ports"))?;
+            ports.push((port, host));
+        }
+        self.ports = ports;
+        let listens = machine.console().wait_for("LISTENING", PATIENCE).map(drop);
+        self.machine = Some(machine);
+        listens.map_err(io::Error::other)?;
+        self.ca_pem = self.trusted_ca()?;
+        Ok(())
+    }
+
+    fn kill_maild(&mut self) -> io::Result<()> {
+        Err(io::Error::other("not yet"))
+    }
+
+    fn press_power_button(&mut self) -> io::Result<()> {
+        let machine = self
+            .machine
+            .as_mut()
+            .ok_or_else(|| io::Error::other("it is off"))?;
+        machine.press_power().map_err(io::Error::other)?;
+        let status = machine.wait_exit(PATIENCE).map_err(io::Error::other)?;
+        let console = machine.console().text();
+        self.switched_off();
+        if status.success() && console.contains("STOPPED") {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "QEMU ended with {status}; the console:\n{console}"
+        )))
+    }
+
+    fn maild_pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn listening(&self) -> io::Result<Vec<u16>> {
+        let mut listening = Vec::new();
+        for &(guest, host) in &self.ports {
+            // QEMU accepts for the box, and closes when the box refuses. A service waits for its client instead.
+            let mut conversation = Conversation::connect((Ipv4Addr::LOCALHOST, host).into())?;
+            if !conversation.closes_within(Duration::from_secs(2))? {
+                listening.push(guest);
+            }
+        }
+        listening.sort_unstable();
+        Ok(listening)
+    }
+}
+
+/// The digits of all words like `0F:A3:…`, one behind the other: a fingerprint takes two lines of the console page.
+fn fingerprints(console: &str) -> String {
+    let words = console.split_whitespace().filter(|word| {
+        word.len() >= 8
+            && word.contains(':')
+            && word
+                .bytes()
+                .all(|octet| octet == b':' || octet.is_ascii_hexdigit())
+    });
+    words
+        .flat_map(|word| word.bytes())
+        .filter(|octet| *octet != b':')
+        .map(|octet| char::from(octet).to_ascii_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fingerprints;
+
+    #[test]
+    fn a_fingerprint_on_two_lines_is_read_as_one() {
+        let page = "  Fingerprint 0F:A3:00:11 (SHA-256 of the box's\r\n              BE:EF:22:33  own authority)\r\n at 10:15";
+        assert_eq!(fingerprints(page), "0fa30011beef2233");
+    }
+}

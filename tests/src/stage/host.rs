@@ -1,0 +1,303 @@
+//! The mail process on this computer, with a folder for its data disk.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::announced;
+use super::lines::Lines;
+use crate::appliance::{Appliance, Plan, Service, Stage};
+use crate::client::PATIENCE;
+use crate::office::Office;
+
+/// The stage of plain processes.
+#[derive(Debug, Default)]
+pub struct HostProcess;
+
+impl Stage for HostProcess {
+    fn name(&self) -> &'static str {
+        "host process"
+    }
+
+    fn appliance(&self, plan: Plan) -> io::Result<Box<dyn Appliance>> {
+        Ok(Box::new(HostProcess::start(plan)?))
+    }
+}
+
+impl HostProcess {
+    /// Starts `maild` for an office.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn start(plan: Plan) -> io::Result<Running> {
+        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+        let provisioning = plan.office.provisioning();
+        fs::write(folder.path().join("postolka.toml"), provisioning)?;
+        let mut running = Running {
+            office: plan.office,
+            folder,
+            child: None,
+            lines: Lines::default(),
+            addrs: Vec::new(),
+            ca_pem: String::new(),
+        };
+        running.start()?;
+        Ok(running)
+    }
+
+    /// Runs `maild` with a provisioning file it is to refuse; gives its exit status and what it said.
+    ///
+    /// # Errors
+    /// It cannot be run, or it is still running after [`PATIENCE`].
+    pub fn refused(provisioning: &str) -> io::Result<(ExitStatus, String)> {
+        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+        fs::write(folder.path().join("postolka.toml"), provisioning)?;
+        let lines = Lines::default();
+        let mut child = command(&folder)?.spawn()?;
+        listen(&mut child, &lines);
+        let status = wait(&mut child, PATIENCE);
+        if status.is_err() {
+            child.kill()?;
+            child.wait()?;
+        }
+        lines.wait_ended(PATIENCE);
+        Ok((status?, lines.text()))
+    }
+}
+
+/// A mail process that runs, or could.
+#[derive(Debug)]
+pub struct Running {
+    office: Office,
+    folder: TempDir,
+    child: Option<Child>,
+    lines: Lines,
+    addrs: Vec<(Service, SocketAddr)>,
+    ca_pem: String,
+}
+
+impl Running {
+    /// The folder with its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn ended(&self, what: &str) -> io::Error {
+        let text = self.lines.text();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(15)..].join("\n  ");
+        io::Error::other(format!("maild {what}; it said:\n  {last}"))
+    }
+}
+
+impl Appliance for Running {
+    fn addr(&self, service: Service) -> SocketAddr {
+        let mut addrs = self.addrs.iter();
+        addrs
+            .find(|(found, _)| *found == service)
+            .expect("start() has checked that each service is announced")
+            .1
+    }
+
+    fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    fn office(&self) -> &Office {
+        &self.office
+    }
+
+    fn console(&self) -> String {
+        self.lines.text()
+    }
+
+    fn cut_power(&mut self) -> io::Result<()> {
+        let mut child = self.child.take().ok_or_else(|| io::Error::other("it is off"))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        if self.child.is_some() {
+            return Err(io::Error::other("it is on"));
+        }
+        let mark = self.lines.mark();
+        let mut child = command(&self.folder)?.spawn()?;
+        listen(&mut child, &self.lines);
+        self.child = Some(child);
+        let said = self
+            .lines
+            .wait_for(mark, "LISTENING", PATIENCE)
+            .ok_or_else(|| self.ended("does not listen"))?;
+        self.addrs = announced(&said);
+        for service in Service::ALL {
+            if !self.addrs.iter().any(|(found, _)| *found == service) {
+                return Err(self.ended(&format!("announces no {}", service.name())));
+            }
+        }
+        self.ca_pem = fs::read_to_string(self.data().join("ca.pem"))?;
+        Ok(())
+    }
+
+    fn kill_maild(&mut self) -> io::Result<()> {
+        Err(io::Error::other("nobody starts maild again on the host stage"))
+    }
+
+    fn press_power_button(&mut self) -> io::Result<()> {
+        let mut child = self.child.take().ok_or_else(|| io::Error::other("it is off"))?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(io::Error::from)?;
+        let status = wait(&mut child, PATIENCE);
+        if status.is_err() {
+            child.kill()?;
+            child.wait()?;
+        }
+        let status = status?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(self.ended(&format!("ended with {status} after SIGTERM")))
+        }
+    }
+
+    fn maild_pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    fn listening(&self) -> io::Result<Vec<u16>> {
+        let pid = self.maild_pid().ok_or_else(|| io::Error::other("it is off"))?;
+        let port_inside = |port: u16| {
+            let known = self.addrs.iter().find(|(_, addr)| addr.port() == port);
+            known.map_or(port, |(service, _)| service.port())
+        };
+        Ok(listening_ports(pid)?.into_iter().map(port_inside).collect())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn command(folder: &TempDir) -> io::Result<Command> {
+    let mut command = Command::new(maild()?);
+    command
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .args(["--listen", "127.0.0.1", "--port-base", "0", "--provision"])
+        .arg(folder.path().join("postolka.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// The program that was built beside this test, or the one `E2E_MAILD` names.
+fn maild() -> io::Result<PathBuf> {
+    let path = if let Some(path) = std::env::var_os("E2E_MAILD") {
+        PathBuf::from(path)
+    } else {
+        // target/ci/deps/host-0123 → target/ci/maild
+        let test = std::env::current_exe()?;
+        test.ancestors()
+            .nth(2)
+            .map(|profile| profile.join("maild"))
+            .unwrap_or_default()
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(io::Error::other(format!(
+        "there is no {}: 'cargo build --profile ci -p maild' makes it",
+        path.display()
+    )))
+}
+
+fn listen(child: &mut Child, lines: &Lines) {
+    if let Some(stdout) = child.stdout.take() {
+        lines.take_in(stdout);
+    }
+    if let Some(stderr) = child.stderr.take() {
+        lines.take_in(stderr);
+    }
+}
+
+fn wait(child: &mut Child, within: Duration) -> io::Result<ExitStatus> {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "maild does not end"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The TCP ports a process listens on: its sockets (`/proc/PID/fd`) found in the tables of the kernel.
+fn listening_ports(pid: u32) -> io::Result<Vec<u16>> {
+    let mut inodes = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let Ok(target) = fs::read_link(entry?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy().into_owned();
+        if let Some(inode) = target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            inodes.push(inode.to_owned());
+        }
+    }
+    let mut ports = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = fs::read_to_string(format!("/proc/{pid}/net/{table}"))?;
+        for row in table.lines().skip(1) {
+            let columns: Vec<&str> = row.split_whitespace().collect();
+            // sl local rem st(0A = listening) … inode in the tenth column
+            let (Some(local), Some(&"0A"), Some(inode)) = (columns.get(1), columns.get(3), columns.get(9))
+            else {
+                continue;
+            };
+            if inodes.iter().any(|own| own == inode)
+                && let Some((_, port)) = local.rsplit_once(':')
+            {
+                ports.push(u16::from_str_radix(port, 16).map_err(io::Error::other)?);
+            }
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    Ok(ports)
+}
+
+/// What a process keeps in memory, and the most it ever kept, in octets (`VmRSS`, `VmHWM`).
+///
+/// # Errors
+/// There is no such process.
+pub fn resident_octets(pid: u32) -> io::Result<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = |name: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    };
+    value("VmRSS")
+        .zip(value("VmHWM"))
+        .ok_or_else(|| io::Error::other("the process has ended"))
+}

@@ -1,0 +1,22 @@
+//! Where boxes are made: as a process of this computer, or as the image in an emulated machine.
+
+mod booted;
+mod host;
+mod lines;
+
+pub use booted::{Booted, BootedImage};
+pub use host::{HostProcess, Running, resident_octets};
+
+/// The services that a box announced, as `smtp 127.0.0.1:40025` lines.
+fn announced(text: &str) -> Vec<(crate::Service, std::net::SocketAddr)> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter_map(|line| {
+            let (name, addr) = line.split_once(' ')?;
+            let service = crate::Service::ALL
+                .into_iter()
+                .find(|service| service.name() == name)?;
+            Some((service, addr.parse().ok()?))
+        })
+        .collect()
+}
