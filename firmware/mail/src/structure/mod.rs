@@ -17,7 +17,6 @@ mod address;
 mod decode;
 mod field;
 mod scan;
-mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
