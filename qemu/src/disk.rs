@@ -9,6 +9,8 @@ use crate::error::Error;
 /// The smallest disk that the box's file system fits on.
 pub const OCTETS_MIN: u64 = 128 << 20;
 const SECTOR: u64 = 512;
+/// How a disk begins whose power was cut while the box made its file system.
+const UNFINISHED: &[u8] = b"postolka data being written";
 /// What is compared with zeros at once when a disk is copied.
 const BLOCK: usize = 64 << 10;
 
@@ -111,15 +113,17 @@ fn objection(is_file: bool, octets: u64, head: &[u8]) -> Option<String> {
         Some(format!(
             "it holds {octets} octets; a disk holds at least {OCTETS_MIN}, in sectors of {SECTOR}"
         ))
-    } else if has(512, b"EFI PART") || has(1080, b"\x53\xef") || is_zero(head) {
+    } else if has(512, b"EFI PART") || has(1080, b"\x53\xef") || has(0, UNFINISHED) || is_zero(head) {
         None
     } else {
         Some("it is neither empty, nor an ext4 file system, nor a GPT disk".to_owned())
     }
 }
 
+/// Compared as a whole, because a disk is long.
 fn is_zero(octets: &[u8]) -> bool {
-    octets.iter().all(|octet| *octet == 0)
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    ZEROS.get(..octets.len()) == Some(octets)
 }
 
 #[cfg(test)]
@@ -169,6 +173,24 @@ mod tests {
         let same = fs::read(&path).unwrap() == fs::read(copy.path()).unwrap();
         assert!(same, "the copy differs");
         assert!(fs::metadata(copy.path()).unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_disk_the_box_has_used_or_begun_to_use_is_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        for (offset, octets) in [(512, &b"EFI PART"[..]), (1080, b"\x53\xef"), (0, UNFINISHED)] {
+            let mut head = vec![0; 4096];
+            head[offset..offset + octets.len()].copy_from_slice(octets);
+            fs::write(&path, head).unwrap();
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(OCTETS_MIN)
+                .unwrap();
+            Disk::open(&path).unwrap();
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn build(options: &Options) -> Result<Image, Trouble> {
     let mut command = Command::new(&cargo);
     command
         .current_dir(qemu::workspace())
-        .args(["run", "-q", "--profile", "ci", "-p", "builder", "--"]);
+        .args(["run", "--profile", "ci", "-p", "builder", "--"]);
     if options.release {
         command.arg("--release");
     }
