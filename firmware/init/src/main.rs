@@ -1,3 +1,66 @@
-//! init
+#![doc = include_str!("../README.md")]
 
-fn main() {}
+mod child;
+mod clock;
+mod console;
+mod disk;
+mod links;
+mod mail;
+mod mount;
+mod network;
+mod page;
+mod run;
+mod shutdown;
+mod signals;
+mod spawn;
+mod stick;
+mod storage;
+mod supervise;
+mod trouble;
+mod version;
+
+use std::process::ExitCode;
+
+use handoff::HostName;
+
+use console::Console;
+use run::Machine;
+use version::Version;
+
+/// The box's name until somebody gives it another.
+const HOST_NAME: &str = "postolka";
+
+/// The boot story. Each step says what it needs on the console when it fails, and the box goes on without it as far
+/// as it can: a person who sees a sentence can help, one who sees a kernel panic cannot.
+fn main() -> ExitCode {
+    if std::process::id() != 1 {
+        eprintln!("init is the first process of the box and nothing else.");
+        return ExitCode::FAILURE;
+    }
+    let mounted = mount::kernel_file_systems();
+    let mut console = Console::open();
+    if let Err((target, error)) = mounted {
+        console.line(&format!("{target} could not be mounted: {error}"));
+    }
+    if let Err(error) = mount::root_files() {
+        console.line(&format!("/etc could not be filled: {error}"));
+    }
+    let version = Version::read();
+    match clock::raise_to(version.build_date) {
+        Ok(true) => console.line("The clock was behind the date of this firmware and was set to it."),
+        Ok(false) => {}
+        Err(error) => console.line(&format!("The clock could not be set: {error}")),
+    }
+    if let Err(error) = spawn::prepare_groups() {
+        console.line(&format!("Memory limits could not be set: {error}"));
+    }
+    let host_name = HostName::new(HOST_NAME).expect("the constant is a host name");
+    match Machine::new(console, &version, host_name) {
+        Ok(machine) => machine.run(),
+        // Without signals or routing there is nothing init could do: the kernel panics and starts the box again.
+        Err(error) => {
+            eprintln!("init cannot run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

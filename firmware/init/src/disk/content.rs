@@ -1,0 +1,156 @@
+//! What is on a block device, by its first mebibyte. Pure.
+
+/// How much of a device is looked at. The primary structures of all file systems and partition tables lie in it, and
+/// what is blank so far has never been used.
+pub(crate) const PROBE_OCTETS: u64 = 1 << 20;
+
+/// Written to the first sector before the file system behind it, and replaced last: a device that bears it was left
+/// half-made by a power cut and holds nothing of anybody's.
+pub(crate) const UNFINISHED: &[u8; 32] = b"postolka data being written v1\0\0";
+
+/// The label that `image/builder` gives the pristine file system.
+const LABEL: &[u8] = b"data";
+
+/// Where ext4's superblock is, and in it: magic number, volume name (Documentation/filesystems/ext4/super.rst).
+const SUPERBLOCK_AT: usize = 1024;
+const EXT4_MAGIC_AT: usize = SUPERBLOCK_AT + 0x38;
+const EXT4_MAGIC: [u8; 2] = 0xef53_u16.to_le_bytes();
+const EXT4_LABEL_AT: usize = SUPERBLOCK_AT + 0x78;
+const EXT4_LABEL_OCTETS: usize = 16;
+
+/// What a device holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Nothing: only zeros, or only ones as erased flash reads.
+    Blank,
+    /// A data file system that was never finished.
+    Unfinished,
+    /// An ext4 labelled as ours are.
+    Data,
+    /// FAT: perhaps a stick with a provisioning file.
+    Fat,
+    /// Something else. It is somebody's.
+    Other,
+    /// It could not be read.
+    Unreadable,
+}
+
+/// Recognises the first [`PROBE_OCTETS`] of a device.
+pub(crate) fn recognise(octets: &[u8]) -> Content {
+    if octets.is_empty() {
+        return Content::Unreadable;
+    }
+    for blank in [0x00, 0xff] {
+        if octets.iter().all(|&octet| octet == blank) {
+            return Content::Blank;
+        }
+    }
+    if octets.starts_with(UNFINISHED) {
+        return Content::Unfinished;
+    }
+    if at(octets, EXT4_MAGIC_AT, 2) == EXT4_MAGIC {
+        let label = at(octets, EXT4_LABEL_AT, EXT4_LABEL_OCTETS);
+        let label = label.split(|&octet| octet == 0).next().unwrap_or_default();
+        return if label == LABEL {
+            Content::Data
+        } else {
+            Content::Other
+        };
+    }
+    if is_fat(octets) {
+        Content::Fat
+    } else {
+        Content::Other
+    }
+}
+
+/// A FAT boot sector: the signature, and one of the file system names that every formatter writes (Microsoft's FAT
+/// specification calls them informative; a medium without them is none we were given by an installer).
+fn is_fat(octets: &[u8]) -> bool {
+    let names = [at(octets, 54, 5), at(octets, 82, 5)];
+    at(octets, 510, 2) == [0x55, 0xaa]
+        && names
+            .iter()
+            .any(|name| matches!(*name, b"FAT12" | b"FAT16" | b"FAT32"))
+}
+
+/// `length` octets at `start`; empty where the device ends before.
+fn at(octets: &[u8], start: usize, length: usize) -> &[u8] {
+    octets.get(start..start + length).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn with(parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut octets = vec![0; 64 * 1024];
+        for (start, part) in parts {
+            octets[*start..start + part.len()].copy_from_slice(part);
+        }
+        octets
+    }
+
+    fn check(octets: &[u8], expected: Content) {
+        assert_eq!(recognise(octets), expected);
+    }
+
+    #[test]
+    fn only_what_has_never_been_used_is_blank() {
+        check(&[0; 4096], Content::Blank);
+        check(&[0xff; 4096], Content::Blank);
+        check(&with(&[(60_000, &[1])]), Content::Other);
+        check(&[0x5a; 4096], Content::Other);
+        check(&[], Content::Unreadable);
+    }
+
+    #[test]
+    fn our_file_system_is_known_by_its_label() {
+        let magic: (usize, &[u8]) = (EXT4_MAGIC_AT, &EXT4_MAGIC);
+        check(&with(&[magic, (EXT4_LABEL_AT, b"data")]), Content::Data);
+        check(&with(&[magic, (EXT4_LABEL_AT, b"database")]), Content::Other);
+        check(&with(&[magic]), Content::Other);
+        check(&with(&[(EXT4_LABEL_AT, b"data")]), Content::Other);
+    }
+
+    #[test]
+    fn a_file_system_that_was_never_finished_is_known_whatever_follows() {
+        check(&with(&[(0, UNFINISHED), (70, &[1; 100])]), Content::Unfinished);
+        let both = with(&[
+            (0, UNFINISHED),
+            (EXT4_MAGIC_AT, &EXT4_MAGIC),
+            (EXT4_LABEL_AT, b"data"),
+        ]);
+        check(&both, Content::Unfinished);
+    }
+
+    #[test]
+    fn a_fat_stick_is_no_partition_table() {
+        let signature: (usize, &[u8]) = (510, &[0x55, 0xaa]);
+        check(&with(&[signature, (82, b"FAT32   ")]), Content::Fat);
+        check(&with(&[signature, (54, b"FAT16   ")]), Content::Fat);
+        check(&with(&[signature, (54, b"FAT12   ")]), Content::Fat);
+        check(&with(&[signature]), Content::Other);
+        check(&with(&[(82, b"FAT32   ")]), Content::Other);
+        // GPT with its protective MBR.
+        check(
+            &with(&[signature, (450, &[0xee]), (512, b"EFI PART")]),
+            Content::Other,
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_recognised_as_something(octets in vec(any::<u8>(), 1..3000)) {
+            let content = recognise(&octets);
+            prop_assert!(content != Content::Unreadable);
+            if octets.iter().any(|&octet| octet != octets[0]) {
+                prop_assert!(content != Content::Blank);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Finds the disk that mail is kept on, makes its file system when it is new, mounts it and grows it.
+//!
+//! What decides is in [`choose`] and [`content`], which are pure; what is here asks the kernel.
+
+mod choose;
+mod content;
+mod pristine;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+pub(crate) use choose::{Choice, choose};
+use choose::{Device, Shape};
+pub(crate) use content::Content;
+use content::PROBE_OCTETS;
+
+use crate::mount;
+use crate::trouble::Trouble;
+
+/// The kernel counts a device's size in these, whatever its own sectors are.
+const SECTOR_OCTETS: u64 = 512;
+/// The block size of the pristine file system.
+const BLOCK_OCTETS: u64 = 4096;
+
+/// Block devices that could hold something, with what is on them.
+pub(crate) fn list() -> Vec<Device> {
+    let Ok(entries) = fs::read_dir("/sys/class/block") else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names.iter().filter_map(|name| describe(name)).collect()
+}
+
+fn describe(name: &str) -> Option<Device> {
+    let folder = Path::new("/sys/class/block").join(name);
+    let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let sectors: u64 = read("size").trim().parse().ok()?;
+    // A drive without a medium has no sectors; zram and loop devices are memory; boot partitions of eMMC are not
+    // for us.
+    if sectors == 0
+        || ["zram", "loop", "ram", "mtdblock"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    {
+        return None;
+    }
+    let uevent = read("uevent");
+    let part_name = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("PARTNAME="))
+        .map(str::to_owned);
+    let has_partitions = || {
+        let mut entries = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
+        entries.find(|entry| entry.path().join("partition").exists())
+    };
+    let shape = if folder.join("partition").exists() {
+        Shape::Partition
+    } else if has_partitions().is_some() {
+        Shape::Divided
+    } else {
+        Shape::Whole
+    };
+    Some(Device {
+        name: name.to_owned(),
+        part_name,
+        shape,
+        is_removable: read("removable").trim() == "1",
+        is_read_only: read("ro").trim() == "1",
+        octets: sectors * SECTOR_OCTETS,
+        content: probe(&node(name)).unwrap_or(Content::Unreadable),
+    })
+}
+
+/// The device's node.
+pub(crate) fn node(name: &str) -> PathBuf {
+    // A "!" in sysfs stands for a "/" in /dev (Documentation/ABI/testing/sysfs-block).
+    Path::new("/dev").join(name.replace('!', "/"))
+}
+
+fn probe(node: &Path) -> io::Result<Content> {
+    let mut octets = Vec::new();
+    File::open(node)?.take(PROBE_OCTETS).read_to_end(&mut octets)?;
+    Ok(content::recognise(&octets))
+}
+
+/// Writes the pristine file system of the image onto a blank device.
+pub(crate) fn make(device: &str) -> Result<(), Trouble> {
+    pristine::write(Path::new("/pristine.ext4.zst"), &node(device)).map_err(|error| Trouble::Unwritable {
+        device: device.to_owned(),
+        reason: reason(&error),
+    })
+}
+
+/// Mounts the data file system with its folders.
+pub(crate) fn mount_data(device: &str) -> Result<(), Trouble> {
+    let unreadable = |reason: String| Trouble::UnreadableData {
+        device: device.to_owned(),
+        reason,
+    };
+    mount::data(&node(device)).map_err(|error| unreadable(error.desc().to_owned()))?;
+    mount::data_folders().map_err(|error| unreadable(reason(&error)))
+}
+
+/// Grows the mounted file system to the size of its device; whether it had to.
+pub(crate) fn grow(device: &str) -> Result<bool, Trouble> {
+    let trouble = |error: io::Error| Trouble::NotGrown(reason(&error));
+    let sectors = fs::read_to_string(Path::new("/sys/class/block").join(device).join("size"));
+    let sectors: u64 = sectors
+        .map_err(trouble)?
+        .trim()
+        .parse()
+        .map_err(|_| Trouble::NotGrown("the size of the device is unknown".to_owned()))?;
+    let blocks = sectors * SECTOR_OCTETS / BLOCK_OCTETS;
+    let now = nix::sys::statvfs::statvfs(mount::DATA).map_err(|error| trouble(error.into()))?;
+    // statvfs counts without the file system's own structures, which are a few per cent: a device that is larger by
+    // no more than that has been grown to before, and asking the kernel then is cheap and harmless.
+    if now.blocks() >= blocks {
+        return Ok(false);
+    }
+    let before = now.blocks();
+    resize(&File::open(mount::DATA).map_err(trouble)?, blocks).map_err(trouble)?;
+    let after = nix::sys::statvfs::statvfs(mount::DATA).map_err(|error| trouble(error.into()))?;
+    Ok(after.blocks() > before)
+}
+
+/// `EXT4_IOC_RESIZE_FS` of fs/ext4/ext4.h: grows to this number of blocks, online. A size that is reached already is
+/// no error.
+#[allow(unsafe_code)]
+fn resize(root: &File, blocks: u64) -> io::Result<()> {
+    nix::ioctl_write_ptr!(ext4_resize_fs, b'f', 16, u64);
+    // SAFETY: the descriptor is open for as long as `root` is borrowed, the request reads one u64 behind the pointer,
+    // and `blocks` lives until the call returns.
+    unsafe { ext4_resize_fs(root.as_raw_fd(), &raw const blocks) }?;
+    Ok(())
+}
+
+/// The kernel's own words, without Rust's "(os error 5)".
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
+}

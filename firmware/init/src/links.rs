@@ -1,0 +1,305 @@
+//! The network cards, each with its netd while it has a carrier.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use handoff::{Address, Addresses, FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::child::{Child, Told, ending};
+use crate::console::Console;
+use crate::network::{self, Card, Network};
+use crate::spawn::{NETD, spawn};
+use crate::supervise::Restarts;
+use crate::trouble::Trouble;
+
+/// How long the console page waits for an address before it calls it trouble.
+pub(crate) const PATIENCE_MS: u64 = 10_000;
+
+/// One card.
+#[derive(Debug)]
+pub(crate) struct Link {
+    card: Card,
+    pub(crate) child: Option<Child>,
+    restarts: Restarts,
+    start_ms: Option<u64>,
+    held: Option<Held>,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    ends_ms: Option<u64>,
+}
+
+/// All cards.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) network: Network,
+    pub(crate) links: Vec<Link>,
+}
+
+impl Links {
+    pub(crate) fn new(network: Network) -> Self {
+        Self {
+            network,
+            links: Vec::new(),
+        }
+    }
+
+    /// Looks at all cards anew: brings up those that appeared, starts netd where there is a carrier, stops it where
+    /// there is none any more.
+    pub(crate) fn refresh(&mut self, console: &mut Console, now_ms: u64) {
+        self.network.drain();
+        let cards = network::cards();
+        let (network, links) = (&self.network, &mut self.links);
+        links.retain_mut(|link| {
+            let stays = cards.iter().any(|card| card.index == link.card.index);
+            if !stays {
+                link.stop(network);
+            }
+            // A card that was pulled out is kept until its netd has ended, so that the end is told.
+            stays || link.child.is_some()
+        });
+        for card in cards {
+            if let Some(link) = links.iter_mut().find(|link| link.card.index == card.index) {
+                let had_carrier = std::mem::replace(&mut link.card, card).has_carrier;
+                match (had_carrier, link.card.has_carrier) {
+                    (false, true) => link.start_ms = Some(now_ms),
+                    (true, false) => link.stop(network),
+                    _ => {}
+                }
+                continue;
+            }
+            if let Err(error) = network.up(card.index) {
+                console.line(&format!("{}: {error}", card.name.as_str()));
+            }
+            let start_ms = card.has_carrier.then_some(now_ms);
+            let restarts = Restarts::default();
+            links.push(Link {
+                card,
+                child: None,
+                restarts,
+                start_ms,
+                held: None,
+                trouble: None,
+            });
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
+        for link in &mut self.links {
+            // The kernel ends the address at the same time.
+            if link
+                .held
+                .as_ref()
+                .and_then(|held| held.ends_ms)
+                .is_some_and(|ends_ms| ends_ms <= now_ms)
+            {
+                link.held = None;
+            }
+            if link.child.is_none() && link.start_ms.is_some_and(|start_ms| start_ms <= now_ms) {
+                link.start_ms = None;
+                if let Err(error) = link.start(now_ms) {
+                    console.line(&format!(
+                        "netd on {} could not be started: {error}",
+                        link.card.name.as_str()
+                    ));
+                    link.start_ms = Some(now_ms + link.restarts.ended(0));
+                }
+            }
+        }
+    }
+
+    /// When [`Links::tick`] is to be called.
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+        let of = |link: &Link| {
+            let start_ms = link.start_ms.filter(|_| link.child.is_none());
+            let ends_ms = link.held.as_ref().and_then(|held| held.ends_ms);
+            start_ms.into_iter().chain(ends_ms).min()
+        };
+        self.links.iter().filter_map(of).min()
+    }
+
+    /// Takes what the netd of one card has said.
+    pub(crate) fn told(&mut self, at: usize, console: &mut Console, now_ms: u64) {
+        let Some(link) = self.links.get_mut(at) else {
+            return;
+        };
+        let Some(child) = &mut link.child else { return };
+        match child.receive::<FromNetd>() {
+            Told::Message(received) => match received.message {
+                FromNetd::Lease(lease) => link.lease(&self.network, lease, console, now_ms),
+                FromNetd::LeaseLost => link.withdraw(&self.network),
+            },
+            Told::Nothing => {}
+            Told::Killed(why) => console.line(&format!("netd on {} {why}.", link.card.name.as_str())),
+        }
+    }
+
+    /// Prints what the netd of one card has written.
+    pub(crate) fn said(&mut self, at: usize, console: &mut Console, now_ms: u64) {
+        let Some(link) = self.links.get_mut(at) else {
+            return;
+        };
+        let Some(child) = &mut link.child else { return };
+        for line in child.read_output(now_ms) {
+            console.line(&format!("netd on {}: {line}", link.card.name.as_str()));
+        }
+    }
+
+    /// A child has ended; whether it was one of these.
+    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) -> bool {
+        let is_it = |link: &&mut Link| link.child.as_ref().is_some_and(|child| child.pid == pid);
+        let Some(link) = self.links.iter_mut().find(is_it) else {
+            return false;
+        };
+        let Some(child) = link.child.take() else {
+            return false;
+        };
+        let name = link.card.name.as_str();
+        let since_ms = child.since_ms;
+        for line in child.last_words(now_ms) {
+            console.line(&format!("netd on {name}: {line}"));
+        }
+        // Without a carrier it was told to end.
+        if link.card.has_carrier && link.start_ms.is_none() {
+            let delay_ms = link.restarts.ended(now_ms.saturating_sub(since_ms));
+            console.line(&format!(
+                "netd on {name} {}; it is started again.",
+                ending(status)
+            ));
+            link.start_ms = Some(now_ms + delay_ms);
+        }
+        true
+    }
+
+    /// On the way down: no netd is started any more.
+    pub(crate) fn stop(&mut self) {
+        for link in &mut self.links {
+            link.start_ms = None;
+            link.card.has_carrier = false;
+            if let Some(child) = &link.child {
+                child.send(&ToNetd::Stop, &[]);
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        for child in self.links.iter().filter_map(|link| link.child.as_ref()) {
+            child.signal(signal);
+        }
+    }
+
+    pub(crate) fn has_children(&self) -> bool {
+        self.links.iter().any(|link| link.child.is_some())
+    }
+
+    /// All addresses of the box but loopback: those by lease, and those that IPv6 made by itself.
+    pub(crate) fn addresses(&self) -> Vec<(String, IpAddr, u8)> {
+        let leased = self.links.iter().filter_map(|link| {
+            let lease = &link.held.as_ref()?.lease;
+            Some((
+                link.card.name.as_str().to_owned(),
+                IpAddr::from(lease.address),
+                lease.prefix,
+            ))
+        });
+        leased.chain(network::ipv6_addresses()).collect()
+    }
+
+    /// What is wrong with the network, once there was time for it to come up.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        if self.links.iter().any(|link| link.held.is_some()) {
+            return None;
+        }
+        if let Some(trouble) = self.links.iter().find_map(|link| link.trouble.clone()) {
+            return Some(trouble);
+        }
+        let is_routed =
+            |(_, ip, _): &(String, IpAddr, u8)| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+        if network::ipv6_addresses().iter().any(is_routed) {
+            return None;
+        }
+        if self.links.is_empty() {
+            Some(Trouble::NoCard)
+        } else if self.links.iter().any(|link| link.card.has_carrier) {
+            Some(Trouble::NoLease)
+        } else {
+            Some(Trouble::NoCarrier)
+        }
+    }
+}
+
+impl Link {
+    fn start(&mut self, now_ms: u64) -> std::io::Result<()> {
+        let [packets, renewals] = network::dhcp_sockets(&self.card)?;
+        let child = Child::new(spawn(NETD)?, now_ms);
+        let Card { index, mac, .. } = self.card;
+        let link = ToNetd::Link {
+            index,
+            mac,
+            name: self.card.name.clone(),
+        };
+        if !child.send(&link, &[packets.as_fd(), renewals.as_fd()]) {
+            // It has ended before it was told anything; that is told when it is reaped.
+            child.signal(Signal::SIGKILL);
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn lease(&mut self, network: &Network, lease: Lease, console: &mut Console, now_ms: u64) {
+        let name = self.card.name.as_str().to_owned();
+        self.trouble = None;
+        if let Err(why) = network::check(&lease) {
+            console.line(&format!("{name}: a lease was refused: {why}."));
+            self.withdraw(network);
+            self.trouble = Some(Trouble::BadLease(why.to_owned()));
+            return;
+        }
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.lease.address != lease.address)
+        {
+            self.withdraw(network);
+        }
+        if let Err(error) = network.apply(self.card.index, &lease) {
+            console.line(&format!("{name}: the lease could not be applied: {error}"));
+        }
+        let is_endless = lease.seconds == LEASE_SECONDS_FOREVER;
+        let ends_ms = (!is_endless).then(|| now_ms + u64::from(lease.seconds) * 1000);
+        self.held = Some(Held { lease, ends_ms });
+    }
+
+    fn withdraw(&mut self, network: &Network) {
+        if let Some(held) = self.held.take() {
+            // Gone already when the card is, or when its time has passed.
+            let _ = network.withdraw(self.card.index, &held.lease);
+        }
+    }
+
+    /// No carrier: the address is of no use, and another network may be at the other end next time.
+    fn stop(&mut self, network: &Network) {
+        self.withdraw(network);
+        self.start_ms = None;
+        self.trouble = None;
+        if let Some(child) = &self.child {
+            child.send(&ToNetd::Stop, &[]);
+        }
+    }
+}
+
+/// The list as maild is told it.
+pub(crate) fn message(addresses: &[(String, IpAddr, u8)]) -> Addresses {
+    let list = addresses.iter().map(|(_, ip, prefix)| Address {
+        ip: *ip,
+        prefix: *prefix,
+    });
+    Addresses(list.take(handoff::ADDRESSES_MAX).collect())
+}

@@ -1,0 +1,257 @@
+//! The mail service: maild, from its start to its end, again and again.
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use handoff::{ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, ToMaild};
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::child::{Child, Told, ending};
+use crate::console::Console;
+use crate::links;
+use crate::network;
+use crate::spawn::{MAILD, spawn};
+use crate::stick::Provision;
+use crate::supervise::{Restarts, Verdict, judge};
+use crate::trouble::Trouble;
+
+/// The ports of the mail service (P1), in the order they are handed over.
+pub(crate) const PORTS: [u16; 2] = [25, 993];
+
+/// maild and what belongs to it.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    pub(crate) child: Option<Child>,
+    restarts: Restarts,
+    start_ms: Option<u64>,
+    /// Open for ever: clients that come while maild is away wait in the backlog and are not refused.
+    listeners: Vec<(u16, OwnedFd)>,
+    taken: Vec<u16>,
+    provision: Option<Provision>,
+    is_ready: bool,
+    fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
+    status: Vec<ConsoleLine>,
+    /// The last sign of life of this maild, from its first on.
+    alive_ms: Option<u64>,
+    aborted_ms: Option<u64>,
+    last_end: Option<String>,
+}
+
+impl Mail {
+    /// Opens the ports and has maild started at the next tick.
+    pub(crate) fn begin(&mut self, provision: Option<Provision>, now_ms: u64) {
+        for port in PORTS {
+            match network::listener(port) {
+                Ok(listener) => self.listeners.push((port, listener)),
+                Err(_) => self.taken.push(port),
+            }
+        }
+        self.provision = provision;
+        self.start_ms = Some(now_ms);
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(
+        &mut self,
+        host_name: &HostName,
+        addresses: &[(String, IpAddr, u8)],
+        console: &mut Console,
+        now_ms: u64,
+    ) {
+        if self.child.is_none() && self.start_ms.is_some_and(|start_ms| start_ms <= now_ms) {
+            self.start_ms = None;
+            if let Err(error) = self.start(host_name, addresses, now_ms) {
+                console.line(&format!("maild could not be started: {error}"));
+                self.last_end = Some("could not be started".to_owned());
+                self.start_ms = Some(now_ms + self.restarts.ended(0));
+            }
+        }
+        let Some(child) = &self.child else { return };
+        self.restarts.runs(now_ms.saturating_sub(child.since_ms));
+        // A maild that has said it once must go on saying it.
+        let Some(alive_ms) = self.alive_ms else { return };
+        match judge(alive_ms, self.aborted_ms, now_ms) {
+            Verdict::Fine { .. } => {}
+            Verdict::Abort => {
+                console.line("maild shows no sign of life and is ended.");
+                child.signal(Signal::SIGABRT);
+                self.aborted_ms = Some(now_ms);
+            }
+            Verdict::Kill => child.signal(Signal::SIGKILL),
+        }
+    }
+
+    /// When [`Mail::tick`] is to be called.
+    pub(crate) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.child.is_none() {
+            return self.start_ms;
+        }
+        match judge(self.alive_ms?, self.aborted_ms, now_ms) {
+            Verdict::Fine { again_ms } => Some(again_ms),
+            Verdict::Abort => Some(now_ms),
+            // SIGKILL is on its way; nothing is gained by looking before the kernel is done.
+            Verdict::Kill => None,
+        }
+    }
+
+    /// Starts maild and hands everything over. It serves when it has all.
+    fn start(
+        &mut self,
+        host_name: &HostName,
+        addresses: &[(String, IpAddr, u8)],
+        now_ms: u64,
+    ) -> io::Result<()> {
+        let child = Child::new(spawn(MAILD)?, now_ms);
+        (self.alive_ms, self.aborted_ms) = (None, None);
+        let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
+            && child.send(&ToMaild::Addresses(links::message(addresses)), &[]);
+        for (port, listener) in &self.listeners {
+            is_sent &= child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]);
+        }
+        if let Some(provision) = &self.provision {
+            // Opened anew each time: the one before has read its descriptor to the end.
+            let file = File::open(format!("/proc/self/fd/{}", provision.file.as_raw_fd()))?;
+            is_sent &= child.send(
+                &ToMaild::Provision {
+                    octets: provision.octets,
+                },
+                &[file.as_fd()],
+            );
+        }
+        is_sent &= child.send(&ToMaild::Start, &[]);
+        if !is_sent {
+            // It has ended before it was told everything; that is told when it is reaped.
+            child.signal(Signal::SIGKILL);
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Tells a running maild the addresses of now.
+    pub(crate) fn tell_addresses(&self, addresses: &[(String, IpAddr, u8)]) {
+        if let Some(child) = &self.child {
+            child.send(&ToMaild::Addresses(links::message(addresses)), &[]);
+        }
+    }
+
+    /// Takes what maild has said.
+    pub(crate) fn told(&mut self, console: &mut Console, now_ms: u64) {
+        let Some(child) = &mut self.child else { return };
+        match child.receive::<FromMaild>() {
+            Told::Message(received) => match received.message {
+                FromMaild::Ready { fingerprint } => {
+                    self.fingerprint = Some(fingerprint);
+                    self.is_ready = true;
+                    let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
+                    console.line(&format!("LISTENING {}", ports.join(" ")));
+                }
+                FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
+                FromMaild::Alive => self.alive_ms = Some(now_ms),
+            },
+            Told::Nothing => {}
+            Told::Killed(why) => console.line(&format!("maild {why}.")),
+        }
+    }
+
+    /// Prints what maild has written.
+    pub(crate) fn said(&mut self, console: &mut Console, now_ms: u64) {
+        let Some(child) = &mut self.child else { return };
+        for line in child.read_output(now_ms) {
+            console.line(&format!("maild: {line}"));
+        }
+    }
+
+    /// A child has ended; whether it was maild.
+    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) -> bool {
+        let Some(child) = self.child.take_if(|child| child.pid == pid) else {
+            return false;
+        };
+        let ran_ms = now_ms.saturating_sub(child.since_ms);
+        for line in child.last_words(now_ms) {
+            console.line(&format!("maild: {line}"));
+        }
+        self.is_ready = false;
+        let how = ending(status);
+        let delay_ms = self.restarts.ended(ran_ms);
+        let (seconds, tenths) = (delay_ms / 1000, delay_ms % 1000 / 100);
+        console.line(&format!(
+            "maild {how}; it is started again in {seconds}.{tenths} s."
+        ));
+        self.last_end = Some(how);
+        self.start_ms = Some(now_ms + delay_ms);
+        true
+    }
+
+    /// On the way down: asks maild to finish. It is not started again.
+    pub(crate) fn stop(&mut self, deadline_ms: u32) {
+        self.start_ms = None;
+        if let Some(child) = &self.child {
+            child.send(&ToMaild::Stop { deadline_ms }, &[]);
+        }
+    }
+
+    /// Its end on the way down is nothing to tell, unless it was not clean.
+    pub(crate) fn ended_in_stop(
+        &mut self,
+        pid: Pid,
+        status: WaitStatus,
+        console: &mut Console,
+        now_ms: u64,
+    ) -> bool {
+        let Some(child) = self.child.take_if(|child| child.pid == pid) else {
+            return false;
+        };
+        for line in child.last_words(now_ms) {
+            console.line(&format!("maild: {line}"));
+        }
+        if !matches!(status, WaitStatus::Exited(_, 0)) {
+            console.line(&format!("maild {}.", ending(status)));
+        }
+        true
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            child.signal(signal);
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Whether maild has ended and is not back yet.
+    pub(crate) fn is_restarting(&self) -> bool {
+        !self.is_ready && self.last_end.is_some()
+    }
+
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().map(|(port, _)| *port).collect()
+    }
+
+    pub(crate) fn fingerprint(&self) -> Option<[u8; FINGERPRINT_OCTETS]> {
+        self.fingerprint
+    }
+
+    pub(crate) fn status(&self) -> &[ConsoleLine] {
+        &self.status
+    }
+
+    pub(crate) fn troubles(&self) -> Vec<Trouble> {
+        let ends = self
+            .last_end
+            .clone()
+            .filter(|_| self.restarts.is_troubled())
+            .map(Trouble::MaildEnds);
+        self.taken
+            .iter()
+            .copied()
+            .map(Trouble::PortTaken)
+            .chain(ends)
+            .collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! The file systems of a running box.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use crate::spawn::MAILD_ID;
+
+/// Where the data file system is.
+pub(crate) const DATA: &str = "/data";
+/// maild's folder in it.
+pub(crate) const MAIL: &str = "/data/mail";
+/// init's folder in it.
+const SYSTEM: &str = "/data/system";
+/// Where a stick is for the moment it is read.
+pub(crate) const STICK: &str = "/run/stick";
+/// The resolver's configuration, written with each lease.
+pub(crate) const RESOLV_CONF: &str = "/run/resolv.conf";
+
+/// Nothing on any of these is a program or a device that was not put there by us.
+const INERT: MsFlags = MsFlags::MS_NOSUID
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
+
+/// Mounts the kernel's own file systems. devtmpfs is first: without it there is no console to complain on.
+///
+/// # Errors
+/// The first that failed, with its name. The others are tried all the same.
+pub(crate) fn kernel_file_systems() -> Result<(), (&'static str, Errno)> {
+    let no_exec = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let table = [
+        ("devtmpfs", "/dev", no_exec, "mode=0755"),
+        // Other users' processes are not shown: maild and netd have no business with each other.
+        ("proc", "/proc", INERT, "hidepid=invisible"),
+        ("sysfs", "/sys", INERT, ""),
+        ("tmpfs", "/run", INERT, "mode=0755,size=4m"),
+        ("tmpfs", "/tmp", INERT, "mode=1777,size=4m"),
+        ("cgroup2", "/sys/fs/cgroup", INERT, ""),
+    ];
+    let mut result = Ok(());
+    for (kind, target, flags, data) in table {
+        // A kernel with CONFIG_DEVTMPFS_MOUNT has it there already.
+        if let Err(error) = mount(Some(kind), target, Some(kind), flags, Some(data))
+            && error != Errno::EBUSY
+        {
+            result = result.and(Err((target, error)));
+        }
+    }
+    result
+}
+
+/// What programs expect in a root file system that has nothing but programs in it.
+pub(crate) fn root_files() -> io::Result<()> {
+    fs::create_dir_all("/etc")?;
+    match symlink(RESOLV_CONF, "/etc/resolv.conf") {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+}
+
+/// Mounts the data file system. `noatime`: reading mail does not wear the card.
+pub(crate) fn data(device: &Path) -> nix::Result<()> {
+    let flags = INERT | MsFlags::MS_NOATIME;
+    // errors=remount-ro: damage found while running stops writes, so that it cannot grow.
+    mount(Some(device), DATA, Some("ext4"), flags, Some("errors=remount-ro"))
+}
+
+/// Makes the two folders of the data file system, or puts their owners and permissions right.
+pub(crate) fn data_folders() -> io::Result<()> {
+    for (path, owner) in [(SYSTEM, 0), (MAIL, MAILD_ID)] {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        chown(path, Some(owner), Some(owner))?;
+        fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Mounts a stick read-only.
+pub(crate) fn stick(device: &Path) -> nix::Result<()> {
+    let _ = fs::create_dir(STICK);
+    mount(
+        Some(device),
+        STICK,
+        Some("vfat"),
+        INERT | MsFlags::MS_RDONLY,
+        None::<&str>,
+    )
+}

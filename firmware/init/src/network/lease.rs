@@ -1,0 +1,109 @@
+//! Whether a lease fits together. Its fields are in range already: that is checked when the message is decoded. Pure.
+
+use std::net::Ipv4Addr;
+
+use handoff::Lease;
+
+/// What does not fit.
+///
+/// # Errors
+/// A few words for the console page.
+pub(crate) fn check(lease: &Lease) -> Result<(), &'static str> {
+    let mask = mask(lease.prefix);
+    let host = lease.address.to_bits() & !mask;
+    // In a subnet of two addresses or one both ends are hosts (RFC 3021).
+    if lease.prefix < 31 && (host == 0 || host == !mask) {
+        return Err("the address is its network's");
+    }
+    if lease.gateway == Some(lease.address) {
+        return Err("the gateway is the box itself");
+    }
+    if lease.address.is_link_local() {
+        return Err("the address is link-local");
+    }
+    Ok(())
+}
+
+/// Whether the gateway can be reached directly. Some providers put it outside the subnet on purpose, mostly with a
+/// prefix of 32; then the route must say that it is on the link.
+pub(super) fn is_on_link(lease: &Lease, gateway: Ipv4Addr) -> bool {
+    let mask = mask(lease.prefix);
+    lease.address.to_bits() & mask == gateway.to_bits() & mask
+}
+
+/// The subnet's broadcast address, where it has one.
+pub(super) fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
+    (lease.prefix < 31).then(|| Ipv4Addr::from_bits(lease.address.to_bits() | !mask(lease.prefix)))
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(address: [u8; 4], prefix: u8, gateway: [u8; 4]) -> Lease {
+        Lease {
+            address: address.into(),
+            prefix,
+            gateway: Some(gateway.into()),
+            dns: std::iter::empty().collect(),
+            mtu: None,
+            seconds: 3600,
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_host_of_its_subnet() {
+        let router = [192, 0, 2, 1];
+        assert_eq!(check(&lease([192, 0, 2, 15], 24, router)), Ok(()));
+        for host in [0, 255] {
+            assert_eq!(
+                check(&lease([192, 0, 2, host], 24, router)),
+                Err("the address is its network's")
+            );
+        }
+        assert_eq!(check(&lease([192, 0, 2, 0], 31, router)), Ok(()));
+        assert_eq!(check(&lease([192, 0, 2, 255], 32, router)), Ok(()));
+        assert_eq!(check(&lease([192, 0, 2, 255], 23, router)), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_nobody_can_reach_is_refused() {
+        assert_eq!(
+            check(&lease([192, 0, 2, 1], 24, [192, 0, 2, 1])),
+            Err("the gateway is the box itself")
+        );
+        assert_eq!(
+            check(&lease([169, 254, 9, 9], 16, [169, 254, 0, 1])),
+            Err("the address is link-local")
+        );
+    }
+
+    #[test]
+    fn a_gateway_outside_the_subnet_is_known() {
+        let near = lease([192, 0, 2, 15], 24, [192, 0, 2, 1]);
+        assert!(is_on_link(&near, [192, 0, 2, 1].into()));
+        assert!(!is_on_link(&near, [192, 0, 3, 1].into()));
+        assert!(!is_on_link(
+            &lease([10, 0, 0, 5], 32, [10, 0, 0, 1]),
+            [10, 0, 0, 1].into()
+        ));
+    }
+
+    #[test]
+    fn broadcast_addresses_follow_the_prefix() {
+        assert_eq!(
+            broadcast(&lease([192, 0, 2, 15], 24, [0; 4])),
+            Some([192, 0, 2, 255].into())
+        );
+        assert_eq!(
+            broadcast(&lease([10, 1, 2, 3], 8, [0; 4])),
+            Some([10, 255, 255, 255].into())
+        );
+        assert_eq!(broadcast(&lease([192, 0, 2, 15], 31, [0; 4])), None);
+        assert_eq!(broadcast(&lease([192, 0, 2, 15], 32, [0; 4])), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! The sockets that init opens for the others.
+
+use std::ffi::OsString;
+use std::io;
+use std::mem;
+use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt, socket,
+    sockopt,
+};
+
+/// Connections that wait while maild is started again. The kernel's own bound (somaxconn) is 4096.
+const BACKLOG: i32 = 1024;
+const DHCP_CLIENT_PORT: u16 = 68;
+
+/// A listening TCP socket on all addresses, IPv4 and IPv6 (P1). It does not block.
+pub(super) fn listener(port: u16) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let listener = socket(AddressFamily::Inet6, SockType::Stream, flags, None)?;
+    // A restart of the whole box may find connections of before in TIME_WAIT.
+    setsockopt(&listener, sockopt::ReuseAddr, &true)?;
+    setsockopt(&listener, sockopt::Ipv6V6Only, &false)?;
+    let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
+    bind(listener.as_raw_fd(), &SockaddrIn6::from(address))?;
+    listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(listener)
+}
+
+/// A packet socket on one interface that hears UDP to port 68 over IPv4 and nothing else, whatever its owner tries.
+pub(super) fn packet(index: u32) -> io::Result<OwnedFd> {
+    // Protocol 0: it hears nothing before it is bound, and so nothing that the filter has not passed.
+    let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    set_filter(&packet, &DHCP_FILTER)?;
+    bind_packet(&packet, index)?;
+    Ok(packet)
+}
+
+/// A UDP socket on port 68 of one interface that sends and hears nothing: see netd's README.
+pub(super) fn renewal(interface: &str) -> io::Result<OwnedFd> {
+    let renewal = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    set_filter(&renewal, &DEAF_FILTER)?;
+    setsockopt(&renewal, sockopt::BindToDevice, &OsString::from(interface))?;
+    let address = SocketAddrV4::new([0, 0, 0, 0].into(), DHCP_CLIENT_PORT);
+    bind(renewal.as_raw_fd(), &SockaddrIn::from(address))?;
+    Ok(renewal)
+}
+
+const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    // All opcodes of classic BPF are below 0x100.
+    #[allow(clippy::cast_possible_truncation)]
+    libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    }
+}
+
+/// Classic BPF, offsets from the Ethernet header (linux/filter.h): type IPv4, protocol UDP, no fragment, port 68.
+const DHCP_FILTER: [libc::sock_filter; 11] = {
+    use libc::{
+        BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET,
+    };
+    [
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, 12),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 8, 0x0800),
+        instruction(BPF_LD | BPF_B | BPF_ABS, 0, 0, 14 + 9),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 17),
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, 14 + 6),
+        // "More fragments" or an offset: DHCP is never that large.
+        instruction(BPF_JMP | BPF_JSET | BPF_K, 4, 0, 0x3fff),
+        // X = 4 * the length nibble of the IPv4 header.
+        instruction(BPF_LDX | BPF_B | BPF_MSH, 0, 0, 14),
+        instruction(BPF_LD | BPF_H | BPF_IND, 0, 0, 14 + 2),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, DHCP_CLIENT_PORT as u32),
+        instruction(BPF_RET | BPF_K, 0, 0, 0xffff),
+        instruction(BPF_RET | BPF_K, 0, 0, 0),
+    ]
+};
+
+const DEAF_FILTER: [libc::sock_filter; 1] = [instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)];
+
+/// Attaches a filter and locks it: without that, whoever holds the socket could take the filter off (socket(7)).
+fn set_filter(socket: &OwnedFd, filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| Errno::EINVAL)?,
+        // The kernel only reads it, though the type says otherwise.
+        filter: filter.as_ptr().cast_mut(),
+    };
+    set_option(socket, libc::SO_ATTACH_FILTER, &program)?;
+    set_option(socket, libc::SO_LOCK_FILTER, &1_i32)
+}
+
+#[allow(unsafe_code)]
+fn set_option<T>(socket: &OwnedFd, name: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the pointer and the length describe `value`, which is borrowed until the call returns; a pointer in it
+    // (sock_fprog) points to a slice that its caller borrows as long; the kernel reads both and keeps neither.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw const *value).cast(),
+            length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(())
+}
+
+/// Binds a packet socket to IPv4 on one interface. nix has no way to make the address.
+#[allow(unsafe_code)]
+fn bind_packet(socket: &OwnedFd, index: u32) -> io::Result<()> {
+    // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
+    address.sll_protocol = u16::try_from(libc::ETH_P_IP).map_err(|_| Errno::EINVAL)?.to_be();
+    address.sll_ifindex = i32::try_from(index).map_err(|_| Errno::ENODEV)?;
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the pointer and the length describe `address`, which lives until the call returns.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    Errno::result(result)?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_takes_both_families_and_lets_clients_wait() {
+        let listener = TcpListener::from(listener(0).unwrap());
+        let port = listener.local_addr().unwrap().port();
+        // Nobody accepts yet, and neither is refused.
+        let mut four = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let _six = TcpStream::connect((Ipv6Addr::LOCALHOST, port));
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.write_all(b"220").unwrap();
+        let mut octets = [0; 3];
+        four.read_exact(&mut octets).unwrap();
+        assert_eq!(&octets, b"220");
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error() {
+        let first = TcpListener::from(listener(0).unwrap());
+        let port = first.local_addr().unwrap().port();
+        assert_eq!(listener(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_deaf_socket_hears_nothing_and_stays_deaf() {
+        let deaf = OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+        set_filter(&deaf, &DEAF_FILTER).unwrap();
+        let error = set_filter(&deaf, &DHCP_FILTER).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        let deaf = UdpSocket::from(deaf);
+        deaf.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(b"x", deaf.local_addr().unwrap()).unwrap();
+        assert_eq!(
+            deaf.recv(&mut [0; 8]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    /// Runs the filter as the kernel does, for the few instructions it has.
+    fn passes(frame: &[u8]) -> bool {
+        let half = |at: usize| {
+            Some(u32::from(u16::from_be_bytes([
+                *frame.get(at)?,
+                *frame.get(at + 1)?,
+            ])))
+        };
+        let octet = |at: usize| frame.get(at).map(|&octet| u32::from(octet));
+        let (mut a, mut x, mut at) = (0, 0, 0);
+        loop {
+            let step = DHCP_FILTER[at];
+            let k = usize::try_from(step.k).unwrap();
+            at += 1;
+            // A load behind the end drops the frame.
+            let loaded = match step.code {
+                0x28 => half(k),
+                0x30 => octet(k),
+                0x48 => half(k + x),
+                0xb1 => octet(k).map(|octet| {
+                    x = 4 * usize::try_from(octet & 15).unwrap();
+                    a
+                }),
+                0x15 => {
+                    at += usize::from(if a == step.k { step.jt } else { step.jf });
+                    Some(a)
+                }
+                0x45 => {
+                    at += usize::from(if a & step.k != 0 { step.jt } else { step.jf });
+                    Some(a)
+                }
+                0x06 => return step.k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            match loaded {
+                Some(value) => a = value,
+                None => return false,
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_passes_dhcp_answers_and_nothing_else() {
+        let mut good = [0; 14 + 20 + 8 + 300];
+        good[12] = 0x08;
+        good[14] = 0x45;
+        good[23] = 17;
+        good[37] = 68;
+        assert!(passes(&good));
+        let changed = |at: usize, octet: u8| {
+            let mut frame = good;
+            frame[at] = octet;
+            passes(&frame)
+        };
+        assert!(!changed(13, 6), "ARP");
+        assert!(!changed(12, 0x86), "IPv6");
+        assert!(!changed(23, 6), "TCP");
+        assert!(!changed(37, 67), "port 67");
+        assert!(!changed(36, 1), "port 324");
+        assert!(!changed(20, 0x20), "first fragment");
+        assert!(!changed(21, 1), "later fragment");
+        assert!(changed(20, 0x40), "don't fragment");
+        assert!(!passes(&good[..37]));
+        // With IP options the port is further behind.
+        let mut options = good;
+        options[14] = 0x46;
+        assert!(!passes(&options));
+        options[41] = 68;
+        assert!(passes(&options));
+    }
+}

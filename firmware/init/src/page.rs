@@ -1,0 +1,238 @@
+//! The console page: what the box is, what it does, and what is wrong. A pure function of facts.
+
+use std::net::IpAddr;
+
+use handoff::{ConsoleLine, FINGERPRINT_OCTETS};
+
+use crate::console::ascii;
+use crate::trouble::Trouble;
+
+/// A page fits the smallest terminal.
+pub(crate) const ROWS_MAX: usize = 24;
+/// Columns of it.
+pub(crate) const COLUMNS_MAX: usize = 80;
+
+/// How far the box has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// On the way up; the text says with what.
+    Starting(&'static str),
+    /// maild serves.
+    Ready,
+    /// maild ended and is started again.
+    Restarting,
+    /// The way up ended before maild; the troubles say why.
+    NoMail,
+    /// On the way down.
+    Stopping,
+}
+
+/// The facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// "Postolka 0.1.0 (1a2b3c4)".
+    pub(crate) title: String,
+    pub(crate) board: &'static str,
+    pub(crate) state: State,
+    pub(crate) host_name: String,
+    /// Interface and address.
+    pub(crate) addresses: Vec<(String, IpAddr)>,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
+    pub(crate) status: Vec<ConsoleLine>,
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+impl Page {
+    /// The page as lines of at most [`COLUMNS_MAX`] characters, at most [`ROWS_MAX`] of them.
+    pub(crate) fn render(&self) -> Vec<String> {
+        let rule = "-".repeat(COLUMNS_MAX - 1);
+        let mut lines = vec![
+            rule.clone(),
+            format!("{} on {}", self.title, self.board),
+            self.sentence(),
+        ];
+        lines.push(field("Name", &self.host_name));
+        // The cable side first: an address somebody types is more use than a link-local one.
+        let mut addresses = self.addresses.clone();
+        addresses.sort_by_key(|(interface, ip)| (ip.is_ipv6(), is_link_local(*ip), interface.clone()));
+        let shown = 4;
+        for (index, (interface, ip)) in addresses.iter().take(shown).enumerate() {
+            let label = if index == 0 { "Addresses" } else { "" };
+            lines.push(field(label, &format!("{ip} ({interface})")));
+        }
+        if let Some(more) = addresses.len().checked_sub(shown + 1) {
+            lines.push(field("", &format!("and {} more", more + 1)));
+        }
+        if let Some(fingerprint) = &self.fingerprint {
+            let (first, last) = fingerprint.split_at(FINGERPRINT_OCTETS / 2);
+            lines.push(field(
+                "Authority",
+                "SHA-256 fingerprint of the box's own certificate authority:",
+            ));
+            lines.push(field("", &hex(first)));
+            lines.push(field("", &hex(last)));
+        }
+        lines.extend(self.status.iter().map(|line| format!("  {}", line.as_str())));
+        for trouble in &self.troubles {
+            let [what, remedy] = trouble.lines();
+            lines.push(format!("! {what}"));
+            lines.push(format!("  {remedy}"));
+        }
+        // The last trouble gives way before the frame does: those before it are the causes.
+        lines.truncate(ROWS_MAX - 1);
+        lines.push(rule);
+        lines
+            .into_iter()
+            .map(|line| ascii(&line).chars().take(COLUMNS_MAX).collect())
+            .collect()
+    }
+
+    fn sentence(&self) -> String {
+        match self.state {
+            State::Starting(what) => format!("Starting: {what}."),
+            State::Ready => {
+                format!("Ready. Mail is served on {}.", ports(&self.ports))
+            }
+            State::Restarting => "The mail service ended by itself and is being started again.".to_owned(),
+            State::NoMail => "No mail is served. Nothing on the disk was changed.".to_owned(),
+            State::Stopping => "Stopping. Do not cut the power yet.".to_owned(),
+        }
+    }
+}
+
+fn field(label: &str, value: &str) -> String {
+    format!("  {label:<12}{value}").trim_end().to_owned()
+}
+
+fn ports(ports: &[u16]) -> String {
+    let names: Vec<String> = ports.iter().map(u16::to_string).collect();
+    match &names[..] {
+        [] => "no port".to_owned(),
+        [one] => format!("port {one}"),
+        [rest @ .., last] => format!("ports {} and {last}", rest.join(", ")),
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    let pairs: Vec<String> = octets.iter().map(|octet| format!("{octet:02X}")).collect();
+    pairs.join(":")
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn page() -> Page {
+        Page {
+            title: "Postolka 0.1.0 (1a2b3c4)".to_owned(),
+            board: "QEMU virt",
+            state: State::Ready,
+            host_name: "postolka".to_owned(),
+            addresses: vec![
+                ("eth0".to_owned(), "fe80::5054:ff:fe12:3456".parse().unwrap()),
+                ("eth0".to_owned(), "10.0.2.15".parse().unwrap()),
+            ],
+            ports: vec![25, 993],
+            fingerprint: Some(core::array::from_fn(|index| u8::try_from(index * 7).unwrap())),
+            status: vec![ConsoleLine::new("2 mailboxes, 0 messages in the queue").unwrap()],
+            troubles: Vec::new(),
+        }
+    }
+
+    fn check(page: &Page, expected: &str) {
+        let lines = page.render();
+        let rule = "-".repeat(79);
+        assert_eq!((lines.first(), lines.last()), (Some(&rule), Some(&rule)));
+        let inner = lines[1..lines.len() - 1].join("\n");
+        assert_eq!(inner, expected.trim_end_matches('\n'), "\n{inner}\n");
+    }
+
+    #[test]
+    fn a_healthy_box_says_where_it_is_and_who_it_is() {
+        check(
+            &page(),
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+Ready. Mail is served on ports 25 and 993.
+  Name        postolka
+  Addresses   10.0.2.15 (eth0)
+              fe80::5054:ff:fe12:3456 (eth0)
+  Authority   SHA-256 fingerprint of the box's own certificate authority:
+              00:07:0E:15:1C:23:2A:31:38:3F:46:4D:54:5B:62:69
+              70:77:7E:85:8C:93:9A:A1:A8:AF:B6:BD:C4:CB:D2:D9
+  2 mailboxes, 0 messages in the queue
+",
+        );
+    }
+
+    #[test]
+    fn a_starting_box_says_with_what() {
+        let starting = Page {
+            state: State::Starting("looking for the disk"),
+            addresses: Vec::new(),
+            fingerprint: None,
+            status: Vec::new(),
+            ..page()
+        };
+        check(
+            &starting,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+Starting: looking for the disk.
+  Name        postolka
+",
+        );
+    }
+
+    #[test]
+    fn a_box_that_cannot_serve_says_why_and_what_to_do() {
+        let troubled = Page {
+            state: State::NoMail,
+            addresses: Vec::new(),
+            fingerprint: None,
+            status: Vec::new(),
+            troubles: vec![Trouble::NoDisk, Trouble::NoCarrier],
+            ..page()
+        };
+        check(
+            &troubled,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+No mail is served. Nothing on the disk was changed.
+  Name        postolka
+! No disk: there is nothing to keep mail on.
+  Connect a disk or card of at least 128 MiB and start the box again.
+! No network: no cable is plugged in, or the other end is off.
+  Connect the box to your router. Nothing needs to be restarted.
+",
+        );
+    }
+
+    #[test]
+    fn nothing_makes_the_page_larger_than_a_terminal() {
+        let crowded = Page {
+            host_name: "a".repeat(200),
+            addresses: (0..16)
+                .map(|n| (format!("e\u{161}th{n}"), IpAddr::from([10, 0, 0, n])))
+                .collect(),
+            status: std::iter::repeat_n(ConsoleLine::lossy(&"x".repeat(99)), 6).collect(),
+            troubles: (1..20).map(Trouble::PortTaken).collect(),
+            ..page()
+        };
+        let lines = crowded.render();
+        assert_eq!(lines.len(), ROWS_MAX);
+        for line in &lines {
+            assert!(line.len() <= COLUMNS_MAX && line.is_ascii(), "{line}");
+        }
+        assert!(lines.iter().any(|line| line.contains("and 12 more")));
+    }
+}

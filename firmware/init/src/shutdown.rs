@@ -1,0 +1,137 @@
+//! The way down: ask, insist, force, then make the disk safe. Pure, except for [`finish`].
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::reboot::{RebootMode, reboot};
+
+use crate::console::Console;
+use crate::mount::DATA;
+
+/// How long maild may take to finish what is under way.
+pub(crate) const STOP_MS: u32 = 10_000;
+/// From the end of that to SIGTERM's effect.
+pub(crate) const TERMINATE_MS: u64 = 2_000;
+/// How long the kernel may take to end a killed process (one that waits for a disk cannot be ended before).
+pub(crate) const KILL_MS: u64 = 2_000;
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The power goes off.
+    PowerOff,
+    /// The box starts again.
+    Restart,
+}
+
+/// A shutdown under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shutdown {
+    pub(crate) goal: Goal,
+    stage: Stage,
+    until_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Asked,
+    Terminated,
+    Killed,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Nothing, until a child ends or the time of [`Shutdown::until_ms`] comes.
+    Wait,
+    /// SIGTERM to all children.
+    Terminate,
+    /// SIGKILL to all children.
+    Kill,
+    /// Sync, unmount, power.
+    Finish,
+}
+
+impl Shutdown {
+    /// Begins: the caller has sent `Stop` to its children.
+    pub(crate) fn begin(goal: Goal, now_ms: u64) -> Self {
+        Self {
+            goal,
+            stage: Stage::Asked,
+            until_ms: now_ms + u64::from(STOP_MS),
+        }
+    }
+
+    /// When the next step is due.
+    pub(crate) fn until_ms(&self) -> u64 {
+        self.until_ms
+    }
+
+    /// The next step, given whether any child is left.
+    pub(crate) fn next(&mut self, has_children: bool, now_ms: u64) -> Order {
+        if !has_children {
+            return Order::Finish;
+        }
+        if now_ms < self.until_ms {
+            return Order::Wait;
+        }
+        match self.stage {
+            Stage::Asked => {
+                (self.stage, self.until_ms) = (Stage::Terminated, now_ms + TERMINATE_MS);
+                Order::Terminate
+            }
+            Stage::Terminated => {
+                (self.stage, self.until_ms) = (Stage::Killed, now_ms + KILL_MS);
+                Order::Kill
+            }
+            Stage::Killed => Order::Finish,
+        }
+    }
+}
+
+/// Makes the disk safe and leaves.
+pub(crate) fn finish(goal: Goal, console: &mut Console) -> ! {
+    nix::unistd::sync();
+    // Busy only if a killed child still hangs in the kernel: read-only is the next best.
+    if umount2(DATA, MntFlags::empty()).is_err() {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let _ = mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>);
+    }
+    console.line("STOPPED");
+    console.flush();
+    let mode = match goal {
+        Goal::PowerOff => RebootMode::RB_POWER_OFF,
+        Goal::Restart => RebootMode::RB_AUTOBOOT,
+    };
+    let Err(error) = reboot(mode);
+    console.line(&format!(
+        "The power could not be switched: {error}. It is safe to unplug the box."
+    ));
+    console.flush();
+    loop {
+        // The end of process 1 would be a kernel panic, and that a restart.
+        nix::unistd::pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_that_follow_are_not_waited_for_longer() {
+        let mut shutdown = Shutdown::begin(Goal::PowerOff, 1000);
+        assert_eq!(shutdown.next(true, 1000), Order::Wait);
+        assert_eq!(shutdown.until_ms(), 11_000);
+        assert_eq!(shutdown.next(false, 1500), Order::Finish);
+    }
+
+    #[test]
+    fn children_that_do_not_follow_are_terminated_then_killed_then_left() {
+        let mut shutdown = Shutdown::begin(Goal::Restart, 0);
+        assert_eq!(shutdown.next(true, 9_999), Order::Wait);
+        assert_eq!(shutdown.next(true, 10_000), Order::Terminate);
+        assert_eq!(shutdown.next(true, 10_001), Order::Wait);
+        assert_eq!(shutdown.next(true, 12_000), Order::Kill);
+        assert_eq!(shutdown.next(true, 12_001), Order::Wait);
+        assert_eq!(shutdown.next(true, 14_000), Order::Finish);
+    }
+}

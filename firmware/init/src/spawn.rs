@@ -1,0 +1,220 @@
+//! Starts a program with as little as it needs: a uid of its own, no capability, no way to get one, bounds on memory,
+//! processes and descriptors, and three descriptors: the control socket as standard input, and a pipe to init.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use handoff::Channel;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::sys::prctl::set_no_new_privs;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid, setsid, write};
+
+/// User and group of maild.
+pub(crate) const MAILD_ID: u32 = 1001;
+/// User and group of netd.
+const NETD_ID: u32 = 1002;
+
+/// What the kernel, init and netd need themselves when maild has eaten all it may have.
+const RESERVED_OCTETS: u64 = 64 << 20;
+/// maild is useless below this, whatever the machine has.
+const MAILD_OCTETS_MIN: u64 = 64 << 20;
+const NETD_OCTETS: u64 = 16 << 20;
+/// Connections, files and the store's own; `wire::limits` stays well below.
+const MAILD_DESCRIPTORS_MAX: u64 = 8192;
+const NETD_DESCRIPTORS_MAX: u64 = 32;
+const MAILD_PROCESSES_MAX: u64 = 256;
+const NETD_PROCESSES_MAX: u64 = 16;
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// A program of the box.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    path: &'static str,
+    arguments: &'static [&'static str],
+    id: u32,
+    descriptors_max: u64,
+}
+
+/// The mail service.
+pub(crate) const MAILD: Program = Program {
+    name: "maild",
+    path: "/maild",
+    arguments: &["--handoff"],
+    id: MAILD_ID,
+    descriptors_max: MAILD_DESCRIPTORS_MAX,
+};
+
+/// The DHCP client of one card.
+pub(crate) const NETD: Program = Program {
+    name: "netd",
+    path: "/netd",
+    arguments: &[],
+    id: NETD_ID,
+    descriptors_max: NETD_DESCRIPTORS_MAX,
+};
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) pid: Pid,
+    /// Our end of its control socket; does not block.
+    pub(crate) control: Channel,
+    /// What it writes to standard output and standard error; does not block.
+    pub(crate) output: PipeReader,
+}
+
+/// Makes the control groups with their limits. Without them the box runs, unprotected from a program that grows.
+pub(crate) fn prepare_groups() -> io::Result<()> {
+    fs::write(format!("{CGROUPS}/cgroup.subtree_control"), "+memory +pids")?;
+    let memory = nix::sys::sysinfo::sysinfo()?.ram_total();
+    let maild_octets = memory.saturating_sub(RESERVED_OCTETS).max(MAILD_OCTETS_MIN);
+    for (program, octets, processes) in [
+        (MAILD, maild_octets, MAILD_PROCESSES_MAX),
+        (NETD, NETD_OCTETS, NETD_PROCESSES_MAX),
+    ] {
+        let group = format!("{CGROUPS}/{}", program.name);
+        fs::create_dir(&group)?;
+        fs::write(format!("{group}/memory.max"), octets.to_string())?;
+        // No thread is killed alone: the program would limp on without it.
+        fs::write(format!("{group}/memory.oom.group"), "1")?;
+        fs::write(format!("{group}/pids.max"), processes.to_string())?;
+    }
+    Ok(())
+}
+
+/// Starts `program`.
+pub(crate) fn spawn(program: Program) -> io::Result<Spawned> {
+    let (ours, theirs) = Channel::pair()?;
+    ours.set_nonblocking()?;
+    let (output, errors) = io::pipe()?;
+    let flags = OFlag::from_bits_retain(fcntl(&output, FcntlArg::F_GETFL)?);
+    fcntl(&output, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let group = format!("{CGROUPS}/{}/cgroup.procs", program.name);
+    let group = OpenOptions::new().write(true).open(group).ok();
+
+    let mut command = Command::new(program.path);
+    command
+        .args(program.arguments)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(errors.try_clone()?)
+        .stderr(errors);
+    confine(&mut command, program, group);
+    let child = command.spawn()?;
+    // The child is reaped by the loop, like every other.
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    Ok(Spawned {
+        pid: Pid::from_raw(pid),
+        control: ours,
+        output,
+    })
+}
+
+/// Has the child give everything up between fork and exec.
+#[allow(unsafe_code)]
+fn confine(command: &mut Command, program: Program, group: Option<File>) {
+    let surrender = move || surrender(program, group.as_ref().map(AsFd::as_fd)).map_err(io::Error::from);
+    // SAFETY: between fork and exec only system calls are made: `surrender` neither allocates nor takes a lock (and
+    // init has a single thread, so that no lock is held by another).
+    unsafe { command.pre_exec(surrender) };
+}
+
+/// What the child does to itself. The order matters: each step needs what a later one gives up.
+fn surrender(program: Program, group: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    if let Some(group) = group {
+        // "0" is whoever writes it.
+        write(group, b"0")?;
+    }
+    setsid()?;
+    umask(Mode::from_bits_truncate(0o077));
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(
+        Resource::RLIMIT_NOFILE,
+        program.descriptors_max,
+        program.descriptors_max,
+    )?;
+    drop_bounding_set()?;
+    let (uid, gid) = (Uid::from_raw(program.id), Gid::from_raw(program.id));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    // With the last root uid go the permitted and effective capabilities; the inheritable and ambient sets are empty
+    // since boot (capabilities(7), "Effect of user ID changes").
+    setresuid(uid, uid, uid)?;
+    set_no_new_privs()
+}
+
+/// Takes all capabilities off the bounding set, so that no program file could give one back.
+#[allow(unsafe_code)]
+fn drop_bounding_set() -> nix::Result<()> {
+    for capability in 0..libc::c_ulong::from(u64::BITS) {
+        // SAFETY: this request takes one integer and touches no memory of ours.
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+            // The first number beyond the kernel's last capability.
+            Err(Errno::EINVAL) => break,
+            result => result?,
+        };
+    }
+    Ok(())
+}
+
+/// Leaves a word in the kernel's log, where the console's history is kept.
+pub(crate) fn log(text: &str) {
+    if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        // Priority 6 (informational): below what the kernel shows on the console, where init has written it.
+        let _ = kmsg.write_all(format!("<6>init: {text}\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// Needs the rights of root, as init has them; elsewhere the first step that needs one says so.
+    #[test]
+    fn a_child_has_given_up_everything_before_it_runs() {
+        let (mut output, errors) = io::pipe().unwrap();
+        let mut command = Command::new("/bin/cat");
+        command
+            .arg("/proc/self/status")
+            .stdin(Stdio::null())
+            .stdout(errors);
+        confine(&mut command, MAILD, None);
+        let spawned = command.spawn();
+        drop(command);
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) if !nix::unistd::geteuid().is_root() => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let mut status = String::new();
+        output.read_to_string(&mut status).unwrap();
+        assert!(child.wait().unwrap().success());
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(field("Uid:"), "1001 1001 1001 1001");
+        assert_eq!(field("Gid:"), "1001 1001 1001 1001");
+        assert_eq!(field("Groups:"), "");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+            assert_eq!(field(set), "0000000000000000", "{set}");
+        }
+        assert_eq!(field("NoNewPrivs:"), "1");
+    }
+}

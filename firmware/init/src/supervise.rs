@@ -1,0 +1,128 @@
+//! When a program that ended is started again, and when one that hangs is ended. Pure: time is an argument.
+
+/// A program that ends for the first time is back almost at once: clients wait on its listening sockets meanwhile.
+pub(crate) const RESTART_DELAY_MS_MIN: u64 = 200;
+/// One that cannot run does not keep the processor from those that can.
+pub(crate) const RESTART_DELAY_MS_MAX: u64 = 30_000;
+/// Having run for so long, it is taken to have been well, and the delays begin anew.
+pub(crate) const STEADY_MS: u64 = 60_000;
+/// From this many ends in a row the console page says that something is wrong.
+pub(crate) const ENDS_TROUBLE: u32 = 3;
+/// maild says `Alive` every 5 s; twelve in a row are missing when it is taken to hang.
+pub(crate) const ALIVE_MS_MAX: u64 = 60_000;
+/// From SIGABRT, which leaves a trace on the console, to SIGKILL.
+pub(crate) const ABORT_MS_MAX: u64 = 5_000;
+
+/// The restarts of one program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restarts {
+    /// Ends in a row, each before [`STEADY_MS`].
+    ends: u32,
+}
+
+impl Restarts {
+    /// It ended after `ran_ms`; gives the delay until it is to be started again.
+    pub(crate) fn ended(&mut self, ran_ms: u64) -> u64 {
+        if ran_ms >= STEADY_MS {
+            self.ends = 0;
+        }
+        let delay_ms = RESTART_DELAY_MS_MIN
+            .checked_shl(self.ends.min(16))
+            .unwrap_or(RESTART_DELAY_MS_MAX);
+        self.ends = self.ends.saturating_add(1);
+        delay_ms.min(RESTART_DELAY_MS_MAX)
+    }
+
+    /// Whether it ends over and over.
+    pub(crate) fn is_troubled(self) -> bool {
+        self.ends >= ENDS_TROUBLE
+    }
+
+    /// It has run for `ran_ms` by now: the row is broken.
+    pub(crate) fn runs(&mut self, ran_ms: u64) {
+        if ran_ms >= STEADY_MS {
+            self.ends = 0;
+        }
+    }
+}
+
+/// What to do about a program that should show signs of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Look again at this time.
+    Fine { again_ms: u64 },
+    /// It hangs: SIGABRT.
+    Abort,
+    /// It hangs and has not followed SIGABRT: SIGKILL.
+    Kill,
+}
+
+/// Judges by the last sign of life, and by when SIGABRT was sent.
+pub(crate) fn judge(last_alive_ms: u64, aborted_ms: Option<u64>, now_ms: u64) -> Verdict {
+    match aborted_ms {
+        Some(aborted_ms) if now_ms >= aborted_ms + ABORT_MS_MAX => Verdict::Kill,
+        Some(aborted_ms) => Verdict::Fine {
+            again_ms: aborted_ms + ABORT_MS_MAX,
+        },
+        None if now_ms >= last_alive_ms + ALIVE_MS_MAX => Verdict::Abort,
+        None => Verdict::Fine {
+            again_ms: last_alive_ms + ALIVE_MS_MAX,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_from_a_fifth_of_a_second_to_half_a_minute() {
+        let mut restarts = Restarts::default();
+        let delays: Vec<u64> = (0..10).map(|_| restarts.ended(10)).collect();
+        assert_eq!(
+            delays,
+            [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]
+        );
+    }
+
+    #[test]
+    fn a_steady_run_starts_the_delays_anew() {
+        let mut restarts = Restarts::default();
+        for _ in 0..5 {
+            restarts.ended(10);
+        }
+        assert!(restarts.is_troubled());
+        assert_eq!(restarts.ended(STEADY_MS), RESTART_DELAY_MS_MIN);
+        assert!(!restarts.is_troubled());
+    }
+
+    #[test]
+    fn trouble_begins_with_the_third_end_in_a_row_and_ends_with_a_steady_run() {
+        let mut restarts = Restarts::default();
+        for expected in [false, false, true, true] {
+            restarts.ended(10);
+            assert_eq!(restarts.is_troubled(), expected);
+        }
+        restarts.runs(STEADY_MS - 1);
+        assert!(restarts.is_troubled());
+        restarts.runs(STEADY_MS);
+        assert!(!restarts.is_troubled());
+    }
+
+    #[test]
+    fn very_many_ends_do_not_overflow() {
+        let mut restarts = Restarts { ends: u32::MAX };
+        assert_eq!(restarts.ended(0), RESTART_DELAY_MS_MAX);
+    }
+
+    #[test]
+    fn a_silent_program_is_aborted_and_then_killed() {
+        assert_eq!(judge(1000, None, 60_999), Verdict::Fine { again_ms: 61_000 });
+        assert_eq!(judge(1000, None, 61_000), Verdict::Abort);
+        assert_eq!(
+            judge(1000, Some(61_000), 61_000),
+            Verdict::Fine { again_ms: 66_000 }
+        );
+        assert_eq!(judge(1000, Some(61_000), 66_000), Verdict::Kill);
+    }
+}
