@@ -78,7 +78,9 @@ fn first_name(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether a console shows a fingerprint such as `sha256 Fingerprint=AB:CD:…`, however it spaces and breaks it.
+/// Whether a console shows a fingerprint such as `sha256 Fingerprint=AB:CD:…`, however it spaces it.
+///
+/// The page of the box writes it in two halves on two lines, with a word of explanation behind each.
 fn shows(console: &str, fingerprint: &str) -> bool {
     let hex = |text: &str| -> String {
         text.chars()
@@ -87,7 +89,18 @@ fn shows(console: &str, fingerprint: &str) -> bool {
             .collect()
     };
     let wanted = hex(fingerprint.rsplit('=').next().unwrap_or_default());
-    wanted.len() == 64 && hex(console).contains(&wanted)
+    let (first, second) = wanted.split_at_checked(32).unwrap_or_default();
+    if first.len() != 32 || second.len() != 32 {
+        return false;
+    }
+    let lines: Vec<String> = console.lines().map(hex).collect();
+    let pairs = lines
+        .iter()
+        .zip(lines.iter().skip(1).map(String::as_str).chain([""]));
+    pairs.into_iter().any(|(line, next)| {
+        line.find(first)
+            .is_some_and(|at| line[at + 32..].starts_with(second) || next.starts_with(second))
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +123,8 @@ mod tests {
     fn another_fingerprint_and_none_at_all_are_not_taken() {
         let other = "CA 10112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
         assert!(!shows(other, FINGERPRINT));
+        let half = "CA 00112233445566778899aabbccddeeff\nDE 10112233445566778899aabbccddeeff\n";
+        assert!(!shows(half, FINGERPRINT));
         assert!(!shows("", FINGERPRINT));
         assert!(!shows(other, ""));
         assert!(!shows("anything", "sha256 Fingerprint=\n"));
