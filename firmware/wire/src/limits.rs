@@ -48,6 +48,9 @@ pub const SMTP_UNKNOWN_RECIPIENT_DELAY: Duration = Duration::from_secs(2);
 pub const SMTP_COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 /// RFC 5321 §4.5.3.2.5: a client may take 3 minutes for a block of data; we wait longer.
 pub const SMTP_DATA_TIMEOUT: Duration = Duration::from_secs(300);
+/// D17: behind `DATA` a client that sends less than this on average, [`SMTP_DATA_TIMEOUT`] granted, is let
+/// go. A telephone on GPRS manages 1 000.
+pub const SMTP_DATA_OCTETS_PER_SECOND_MIN: u64 = 256;
 
 // IMAP
 
