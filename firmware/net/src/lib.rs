@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod authority;
 mod clock;
+pub mod listener;
 pub mod pump;
 mod shutdown;
 pub mod stream;
