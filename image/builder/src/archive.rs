@@ -27,6 +27,9 @@ pub(crate) fn pack(parts: &Parts, level: i32) -> Result<Vec<u8>, Error> {
     }
     // The kernel opens this for init's first words, before init has mounted devtmpfs over it.
     cpio.character_device("dev/console", 0o600, (5, 1))?;
+    // On a board without a console init starts with no descriptor open; Rust's runtime then opens this for them,
+    // and aborts if it cannot.
+    cpio.character_device("dev/null", 0o666, (1, 3))?;
     for (name, octets) in &parts.programs {
         cpio.file(name, 0o755, octets)?;
     }

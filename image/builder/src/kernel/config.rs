@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn a_symbol_that_begins_like_another_does_not_stand_for_it() {
         assert_eq!(differences("CONFIG_USB=y\n", "CONFIG_USB_PCI=y\n").len(), 1);
-        assert_eq!(differences("CONFIG_USB=n\n", "CONFIG_USB_PCI=y\n"), Vec::<String>::new());
+        assert_eq!(
+            differences("CONFIG_USB=n\n", "CONFIG_USB_PCI=y\n"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
