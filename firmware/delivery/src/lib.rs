@@ -1,1 +1,98 @@
-//! delivery
+#![doc = include_str!("../README.md")]
+
+mod accept;
+mod check;
+mod content;
+mod route;
+mod trace_fields;
+
+pub use accept::{AcceptError, Accepted, Envelope};
+pub use check::{CheckBuffer, CheckError, Checked};
+pub use content::{Content, ContentError};
+pub use route::{Route, RouteError, Target};
+pub use trace_fields::{Client, Protocol};
+
+use mail::{Domain, ForwardPath};
+use std::sync::Arc;
+use store::{Space, Store, StoreError};
+
+/// The one door for new mail. Clones are the same door.
+#[derive(Clone)]
+pub struct Delivery {
+    house: Arc<House>,
+}
+
+struct House {
+    store: Store,
+    host_name: Domain,
+    check_buffer: CheckBuffer,
+}
+
+/// Why no message is wanted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmitError {
+    /// The disk is so full that the rest is for other things (S8, D9). Passes.
+    #[error("the disk is low")]
+    DiskLow,
+}
+
+impl Delivery {
+    /// A door to `store` on the box called `host_name` (H7).
+    pub fn new(store: Store, host_name: Domain) -> Delivery {
+        let house = House {
+            store,
+            host_name,
+            check_buffer: CheckBuffer::new(),
+        };
+        Delivery {
+            house: Arc::new(house),
+        }
+    }
+
+    /// What the box calls itself.
+    pub fn host_name(&self) -> &Domain {
+        &self.house.host_name
+    }
+
+    /// The one place that may hold a whole message, for others who have to look at one.
+    pub fn check_buffer(&self) -> &CheckBuffer {
+        &self.house.check_buffer
+    }
+
+    /// Whether there is room for new mail, before anything of it is said.
+    ///
+    /// # Errors
+    /// [`AdmitError::DiskLow`].
+    pub fn admit(&self) -> Result<(), AdmitError> {
+        match self.house.store.space() {
+            Space::Enough => Ok(()),
+            Space::Low => Err(AdmitError::DiskLow),
+        }
+    }
+
+    /// Says where a message of `octets` (what the client declares; `None` if it does not) to
+    /// `forward_path` goes. Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub fn route(&self, forward_path: ForwardPath, octets: Option<u64>) -> Result<Route, RouteError> {
+        let view = self.house.store.view()?;
+        route::route(&view, forward_path, octets)
+    }
+
+    /// Makes room for the content of a message.
+    ///
+    /// # Errors
+    /// [`ContentError::DiskFull`] when there is none.
+    pub fn open(&self) -> Result<Content, ContentError> {
+        match self.house.store.space() {
+            Space::Enough => Ok(Content::new(self.house.store.body())),
+            Space::Low => Err(ContentError::DiskFull),
+        }
+    }
+}
+
+/// Whether an error of the store says that the disk is full.
+fn is_full(error: &StoreError) -> bool {
+    matches!(error, StoreError::Full)
+}

@@ -1,0 +1,425 @@
+//! Octets to values: a command line becomes a [`Command`].
+//!
+//! The line comes without its CRLF. Verbs and keywords are case-insensitive, white space at the end
+//! is tolerated (RFC 5321 §2.4, §4.1.1). Above each parser stands its grammar.
+
+use mail::{Address, Domain, ForwardPath, LocalPart, ReversePath};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use winnow::ascii::Caseless;
+use winnow::combinator::{alt, delimited, opt, preceded, repeat, separated};
+use winnow::prelude::*;
+use winnow::token::{one_of, take_while};
+use wire::limits::PATH_OCTETS_MAX;
+
+/// What the client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `HELO`: the plain protocol, no extensions.
+    Helo(ClientName),
+    /// `EHLO`: the protocol with extensions.
+    Ehlo(ClientName),
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+    /// `AUTH`. What was sent with it may be a password and is not kept (D41).
+    Auth,
+    /// `MAIL FROM`: a transaction begins.
+    Mail(Mail),
+    /// `RCPT TO`.
+    Rcpt(ForwardPath),
+    /// `DATA`.
+    Data,
+    /// `RSET`: the transaction is forgotten.
+    Reset,
+    /// `NOOP`; its argument means nothing (RFC 5321 §4.1.1.9).
+    Noop,
+    /// `VRFY`, whatever was asked.
+    Verify,
+    /// `HELP`, whatever was asked.
+    Help,
+    /// `QUIT`.
+    Quit,
+}
+
+/// What a client calls itself.
+///
+/// A client must not be turned away for its name (RFC 5321 §4.1.4), and many do not know theirs: so
+/// any word is taken, and one that is neither a name nor a literal is forgotten (AS27).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientName(pub Option<Domain>);
+
+/// `MAIL FROM` with what its parameters say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Where reports go.
+    pub reverse_path: ReversePath,
+    /// `SIZE` (RFC 1870 §6): the octets the client means to send. A number over 64 bits is
+    /// `u64::MAX`. `None` when it does not say, or says 0.
+    pub size_octets: Option<u64>,
+}
+
+/// Why a line is no command. Always the client's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The line is over the limit; its octets were dropped.
+    #[error("the line is too long")]
+    LineTooLong,
+    /// A control character in the line: a bare CR or LF ends nothing (S10).
+    #[error("there is a control character in the line")]
+    ControlCharacter,
+    /// Not a verb of SMTP.
+    #[error("the command is unknown")]
+    Unknown,
+    /// A verb of SMTP that this server does not have.
+    #[error("the command is not offered")]
+    NotOffered,
+    /// `BDAT`, which is not offered: what follows is a chunk of a message and must not be read as
+    /// commands (AS3).
+    #[error("BDAT is not offered")]
+    Chunk,
+    /// A request of HTTP: someone has a browser talk to us (AS4).
+    #[error("this is HTTP")]
+    Http,
+    /// `HELO` or `EHLO` without a name, or with several.
+    #[error("one name of a host is wanted")]
+    ClientName,
+    /// `VRFY` without anything.
+    #[error("an argument is missing")]
+    ArgumentMissing,
+    /// A command that takes no argument has one.
+    #[error("the command takes no argument")]
+    ArgumentUnwanted,
+    /// What follows `MAIL` is not `FROM:` and a path.
+    #[error("the reverse path cannot be read")]
+    ReversePath,
+    /// What follows `RCPT` is not `TO:` and a path.
+    #[error("the forward path cannot be read")]
+    ForwardPath,
+    /// The reverse path needs SMTPUTF8, which is not offered (RFC 6531 §3.5).
+    #[error("the reverse path is not ASCII")]
+    ReversePathNotAscii,
+    /// The forward path needs SMTPUTF8, which is not offered.
+    #[error("the forward path is not ASCII")]
+    ForwardPathNotAscii,
+    /// A parameter of an extension that is not offered.
+    #[error("the parameter is unknown")]
+    ParameterUnknown,
+    /// A parameter has no value, a wrong one, or is given twice.
+    #[error("the parameter has no such value")]
+    ParameterValue,
+}
+
+/// Verbs that SMTP knows and this server does not have.
+const NOT_OFFERED: [&str; 7] = ["EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"];
+/// What a browser, a proxy or a script says first on a port that is not SMTP's (RFC 9110 §9, RFC 9113 §3.4).
+const HTTP: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
+];
+
+impl Command {
+    /// Reads a line, given without its CRLF.
+    ///
+    /// # Errors
+    /// When it is no command, or has arguments that cannot be read.
+    pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+        if line
+            .iter()
+            .any(|octet| octet.is_ascii_control() && *octet != b'\t')
+        {
+            return Err(CommandError::ControlCharacter);
+        }
+        let line = line.trim_ascii_end();
+        let verb_end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
+        let (verb, argument) = line.split_at(verb_end);
+        let argument = argument.trim_ascii_start();
+        let is = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
+        let alone = |command: Command| {
+            if argument.is_empty() {
+                Ok(command)
+            } else {
+                Err(CommandError::ArgumentUnwanted)
+            }
+        };
+        if is("MAIL") {
+            mail(argument).map(Command::Mail)
+        } else if is("RCPT") {
+            rcpt(argument).map(Command::Rcpt)
+        } else if is("DATA") {
+            alone(Command::Data)
+        } else if is("EHLO") {
+            ClientName::parse(argument).map(Command::Ehlo)
+        } else if is("HELO") {
+            ClientName::parse(argument).map(Command::Helo)
+        } else if is("STARTTLS") {
+            alone(Command::StartTls)
+        } else if is("AUTH") {
+            Ok(Command::Auth)
+        } else if is("RSET") {
+            alone(Command::Reset)
+        } else if is("NOOP") {
+            Ok(Command::Noop)
+        } else if is("QUIT") {
+            alone(Command::Quit)
+        } else if is("VRFY") {
+            if argument.is_empty() {
+                Err(CommandError::ArgumentMissing)
+            } else {
+                Ok(Command::Verify)
+            }
+        } else if is("HELP") {
+            Ok(Command::Help)
+        } else if is("BDAT") {
+            Err(CommandError::Chunk)
+        } else if NOT_OFFERED.into_iter().any(is) {
+            Err(CommandError::NotOffered)
+        } else if HTTP.into_iter().any(is) {
+            Err(CommandError::Http)
+        } else {
+            Err(CommandError::Unknown)
+        }
+    }
+}
+
+impl ClientName {
+    /// ```text
+    /// ehlo  = "EHLO" SP ( Domain / address-literal ) CRLF
+    /// helo  = "HELO" SP Domain CRLF
+    /// ```
+    ///
+    /// Source: RFC 5321 §4.1.1.1.
+    ///
+    /// Deviation: any single word is taken, see [`ClientName`].
+    fn parse(argument: &[u8]) -> Result<ClientName, CommandError> {
+        if argument.is_empty() || argument.contains(&b' ') {
+            return Err(CommandError::ClientName);
+        }
+        Ok(ClientName(alt((domain, address_literal)).parse(argument).ok()))
+    }
+}
+
+/// ```text
+/// mail  = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
+/// ```
+///
+/// Source: RFC 5321 §4.1.1.2.
+///
+/// Deviation: white space behind the colon is tolerated; programs have written it for thirty years.
+fn mail(argument: &[u8]) -> Result<Mail, CommandError> {
+    let (path, parameters) = split_path(argument, "FROM:").ok_or(CommandError::ReversePath)?;
+    if !path.is_ascii() {
+        return Err(CommandError::ReversePathNotAscii);
+    }
+    let reverse_path = parse_reverse_path
+        .parse(path)
+        .map_err(|_| CommandError::ReversePath)?;
+    let size_octets = mail_parameters(parameters)?;
+    Ok(Mail {
+        reverse_path,
+        size_octets,
+    })
+}
+
+/// ```text
+/// rcpt  = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path )
+///         [SP Rcpt-parameters] CRLF
+/// ```
+///
+/// Source: RFC 5321 §4.1.1.3. Not supported: parameters, because no extension that is offered has one.
+///
+/// Deviation: white space behind the colon is tolerated, as in `MAIL`.
+fn rcpt(argument: &[u8]) -> Result<ForwardPath, CommandError> {
+    let (path, parameters) = split_path(argument, "TO:").ok_or(CommandError::ForwardPath)?;
+    if !path.is_ascii() {
+        return Err(CommandError::ForwardPathNotAscii);
+    }
+    let forward_path = parse_forward_path
+        .parse(path)
+        .map_err(|_| CommandError::ForwardPath)?;
+    if parameters.is_empty() {
+        Ok(forward_path)
+    } else {
+        Err(CommandError::ParameterUnknown)
+    }
+}
+
+/// Divides the argument of `MAIL` or `RCPT` into the path and what follows it. The path ends at the
+/// first `>` outside quotes.
+fn split_path<'a>(argument: &'a [u8], keyword: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let (start, path) = argument.split_at_checked(keyword.len())?;
+    if !start.eq_ignore_ascii_case(keyword.as_bytes()) {
+        return None;
+    }
+    let path = path.trim_ascii_start();
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    let end = path.iter().position(|&octet| {
+        let ends = octet == b'>' && !is_quoted;
+        (is_quoted, is_escaped) = match octet {
+            b'"' if !is_escaped => (!is_quoted, false),
+            b'\\' => (is_quoted, is_quoted && !is_escaped),
+            _ => (is_quoted, false),
+        };
+        ends
+    })?;
+    let (path, parameters) = path.split_at(end + 1);
+    if path.len() > PATH_OCTETS_MAX || !(parameters.is_empty() || parameters.starts_with(b" ")) {
+        return None;
+    }
+    Some((path, parameters.trim_ascii_start()))
+}
+
+/// ```text
+/// Reverse-path  = Path / "<>"
+/// ```
+fn parse_reverse_path(input: &mut &[u8]) -> winnow::Result<ReversePath> {
+    alt((b"<>".value(ReversePath::Null), path.map(ReversePath::Address))).parse_next(input)
+}
+
+/// ```text
+/// "<Postmaster>" / Forward-path
+/// Forward-path  = Path
+/// ```
+fn parse_forward_path(input: &mut &[u8]) -> winnow::Result<ForwardPath> {
+    alt((
+        Caseless(&b"<postmaster>"[..]).value(ForwardPath::Postmaster),
+        path.map(ForwardPath::Address),
+    ))
+    .parse_next(input)
+}
+
+/// ```text
+/// Path       = "<" [ A-d-l ":" ] Mailbox ">"
+/// A-d-l      = At-domain *( "," At-domain )
+/// At-domain  = "@" Domain
+/// ```
+///
+/// A source route is read and ignored (RFC 5321 §3.6.1, appendix C).
+fn path(input: &mut &[u8]) -> winnow::Result<Address> {
+    let at_domain = || preceded(b'@', domain);
+    let source_route = (separated::<_, _, (), _, _, _, _>(1.., at_domain(), b','), b':');
+    delimited((b'<', opt(source_route)), mailbox, b'>').parse_next(input)
+}
+
+/// ```text
+/// Mailbox  = Local-part "@" ( Domain / address-literal )
+/// ```
+fn mailbox(input: &mut &[u8]) -> winnow::Result<Address> {
+    (local_part, b'@', alt((domain, address_literal)))
+        .map(|(local_part, _, domain)| Address { local_part, domain })
+        .parse_next(input)
+}
+
+/// ```text
+/// Local-part     = Dot-string / Quoted-string
+/// Dot-string     = Atom *("."  Atom)
+/// Quoted-string  = DQUOTE *QcontentSMTP DQUOTE
+/// QcontentSMTP   = qtextSMTP / quoted-pairSMTP
+/// quoted-pairSMTP = %d92 %d32-126
+/// qtextSMTP      = %d32-33 / %d35-91 / %d93-126
+/// ```
+///
+/// Deviation: the empty quoted string, which the grammar has, names no mailbox and is refused (AS9).
+fn local_part(input: &mut &[u8]) -> winnow::Result<LocalPart> {
+    let quoted_pair = preceded(b'\\', one_of(b' '..=b'~'));
+    let quoted_text = one_of((b' '..=b'!', b'#'..=b'[', b']'..=b'~'));
+    let quoted = delimited(b'"', repeat(0.., alt((quoted_pair, quoted_text))), b'"');
+    let dot_string = separated::<_, _, (), _, _, _, _>(1.., take_while(1.., is_atext), b'.')
+        .take()
+        .map(<[u8]>::to_vec);
+    alt((quoted, dot_string))
+        .verify_map(|octets: Vec<u8>| {
+            let text = String::from_utf8(octets).ok()?;
+            LocalPart::from_unquoted(&text).ok()
+        })
+        .parse_next(input)
+}
+
+/// `atext` (RFC 5322 §3.2.3).
+fn is_atext(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+}
+
+/// ```text
+/// Domain      = sub-domain *("." sub-domain)
+/// sub-domain  = Let-dig [Ldh-str]
+/// Let-dig     = ALPHA / DIGIT
+/// Ldh-str     = *( ALPHA / DIGIT / "-" ) Let-dig
+/// ```
+fn domain(input: &mut &[u8]) -> winnow::Result<Domain> {
+    let label = take_while(1.., |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-');
+    separated::<_, _, (), _, _, _, _>(1.., label, b'.')
+        .take()
+        .verify_map(|name: &[u8]| Domain::parse(str::from_utf8(name).ok()?).ok())
+        .parse_next(input)
+}
+
+/// ```text
+/// address-literal       = "[" ( IPv4-address-literal / IPv6-address-literal /
+///                         General-address-literal ) "]"
+/// IPv6-address-literal  = "IPv6:" IPv6-addr
+/// ```
+///
+/// Source: RFC 5321 §4.1.3. Not supported: General-address-literal, of which none was ever registered.
+fn address_literal(input: &mut &[u8]) -> winnow::Result<Domain> {
+    let ipv6 = preceded(Caseless(&b"IPv6:"[..]), ip_address::<Ipv6Addr>).map(IpAddr::V6);
+    let ipv4 = ip_address::<Ipv4Addr>.map(IpAddr::V4);
+    delimited(b'[', alt((ipv6, ipv4)), b']')
+        .map(Domain::literal)
+        .parse_next(input)
+}
+
+/// The forms of an address are those that the standard library reads (RFC 5321 §4.1.3 has the same).
+fn ip_address<A: FromStr>(input: &mut &[u8]) -> winnow::Result<A> {
+    take_while(1.., |octet: u8| {
+        octet.is_ascii_hexdigit() || b":.".contains(&octet)
+    })
+    .verify_map(|text| str::from_utf8(text).ok()?.parse().ok())
+    .parse_next(input)
+}
+
+/// ```text
+/// Mail-parameters  = esmtp-param *(SP esmtp-param)
+/// esmtp-param      = esmtp-keyword ["=" esmtp-value]
+/// esmtp-keyword    = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+/// esmtp-value      = 1*(%d33-60 / %d62-126)
+/// size-value       = 1*20DIGIT
+/// body-value       = "7BIT" / "8BITMIME"
+/// ```
+///
+/// Source: RFC 5321 §4.1.2, RFC 1870 §6, RFC 6152 §2. What `BODY` says changes nothing here: the
+/// octets are kept as they come.
+fn mail_parameters(parameters: &[u8]) -> Result<Option<u64>, CommandError> {
+    let mut size = None;
+    let mut has_body = false;
+    for parameter in parameters
+        .split(|octet| *octet == b' ')
+        .filter(|parameter| !parameter.is_empty())
+    {
+        let (keyword, value) = match parameter.iter().position(|octet| *octet == b'=') {
+            Some(at) => (&parameter[..at], &parameter[at + 1..]),
+            None => (parameter, &b""[..]),
+        };
+        if keyword.eq_ignore_ascii_case(b"SIZE") {
+            let is_size = (1..=20).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+            if !is_size || size.is_some() {
+                return Err(CommandError::ParameterValue);
+            }
+            size = Some(number(value));
+        } else if keyword.eq_ignore_ascii_case(b"BODY") {
+            let is_body = value.eq_ignore_ascii_case(b"7BIT") || value.eq_ignore_ascii_case(b"8BITMIME");
+            if !is_body || has_body {
+                return Err(CommandError::ParameterValue);
+            }
+            has_body = true;
+        } else {
+            return Err(CommandError::ParameterUnknown);
+        }
+    }
+    Ok(size.filter(|octets| *octets > 0))
+}
+
+fn number(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |number: u64, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    })
+}
