@@ -17,7 +17,7 @@ use crate::network;
 use crate::spawn::{MAILD, spawn};
 use crate::stick::Provision;
 use crate::supervise::{Restarts, Verdict, judge};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, reason};
 
 /// The ports of the mail service (P1), in the order they are handed over.
 pub(crate) const PORTS: [u16; 2] = [25, 993];
@@ -30,7 +30,7 @@ pub(crate) struct Mail {
     start_ms: Option<u64>,
     /// Open for ever: clients that come while maild is away wait in the backlog and are not refused.
     listeners: Vec<(u16, OwnedFd)>,
-    taken: Vec<u16>,
+    closed: Vec<Trouble>,
     provision: Option<Provision>,
     is_ready: bool,
     fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
@@ -47,7 +47,10 @@ impl Mail {
         for port in PORTS {
             match network::listener(port) {
                 Ok(listener) => self.listeners.push((port, listener)),
-                Err(_) => self.taken.push(port),
+                Err(error) => self.closed.push(Trouble::Port {
+                    port,
+                    reason: reason(&error),
+                }),
             }
         }
         self.provision = provision;
@@ -247,11 +250,6 @@ impl Mail {
             .clone()
             .filter(|_| self.restarts.is_troubled())
             .map(Trouble::MaildEnds);
-        self.taken
-            .iter()
-            .copied()
-            .map(Trouble::PortTaken)
-            .chain(ends)
-            .collect()
+        self.closed.iter().cloned().chain(ends).collect()
     }
 }

@@ -225,7 +225,12 @@ No mail is served. Nothing on the disk was changed.
                 .map(|n| (format!("e\u{161}th{n}"), IpAddr::from([10, 0, 0, n])))
                 .collect(),
             status: std::iter::repeat_n(ConsoleLine::lossy(&"x".repeat(99)), 6).collect(),
-            troubles: (1..20).map(Trouble::PortTaken).collect(),
+            troubles: (1..20)
+                .map(|port| Trouble::Port {
+                    port,
+                    reason: "x".repeat(99),
+                })
+                .collect(),
             ..page()
         };
         let lines = crowded.render();

@@ -25,6 +25,8 @@ use crate::version::Version;
 
 /// Facts that change together are printed together: the page waits this long for more.
 const PAGE_DELAY_MS: u64 = 200;
+/// While something is under way it waits longer: what is over by then need not be told.
+const PAGE_DELAY_BUSY_MS: u64 = 1_000;
 /// How often is looked for power keys that were plugged in.
 const KEYS_MS: u64 = 2_000;
 /// The loop wakes at least so often, whatever is due.
@@ -167,8 +169,15 @@ impl Machine {
     fn tick_page(&mut self, now_ms: u64) {
         if self.page_ms.is_some_and(|page_ms| page_ms <= now_ms) {
             self.show_page();
-        } else if self.page_ms.is_none() && self.page().render() != self.shown {
-            self.page_ms = Some(now_ms + PAGE_DELAY_MS);
+        } else if self.page().render() != self.shown {
+            let is_busy = matches!(self.state(), State::Starting(_) | State::Restarting);
+            let due_ms = now_ms
+                + if is_busy {
+                    PAGE_DELAY_BUSY_MS
+                } else {
+                    PAGE_DELAY_MS
+                };
+            self.page_ms = Some(self.page_ms.map_or(due_ms, |page_ms| page_ms.min(due_ms)));
         }
     }
 

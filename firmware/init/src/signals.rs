@@ -23,7 +23,7 @@ use crate::shutdown::Goal;
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks them and opens a descriptor for them. Children start with none blocked: the standard library sees to it.
+    /// Blocks them and opens a descriptor for them. `spawn` unblocks them for children.
     pub(crate) fn open() -> io::Result<Self> {
         let set: SigSet = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGPWR, Signal::SIGINT]
             .into_iter()

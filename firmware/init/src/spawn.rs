@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl::set_no_new_privs;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid, setsid, write};
 
@@ -135,6 +136,8 @@ fn surrender(program: Program, group: Option<BorrowedFd<'_>>) -> nix::Result<()>
         // "0" is whoever writes it.
         write(group, b"0")?;
     }
+    // init takes its signals from a descriptor and has them blocked; the standard library leaves that as it is.
+    SigSet::empty().thread_set_mask()?;
     setsid()?;
     umask(Mode::from_bits_truncate(0o077));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -180,11 +183,15 @@ pub(crate) fn log(text: &str) {
 mod tests {
     use std::io::Read;
 
+    use nix::sys::signal::Signal;
+
     use super::*;
 
     /// Needs the rights of root, as init has them; elsewhere the first step that needs one says so.
     #[test]
     fn a_child_has_given_up_everything_before_it_runs() {
+        let blocked: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
+        blocked.thread_block().unwrap();
         let (mut output, errors) = io::pipe().unwrap();
         let mut command = Command::new("/bin/cat");
         command
@@ -212,7 +219,7 @@ mod tests {
         assert_eq!(field("Uid:"), "1001 1001 1001 1001");
         assert_eq!(field("Gid:"), "1001 1001 1001 1001");
         assert_eq!(field("Groups:"), "");
-        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        for set in ["SigBlk:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
             assert_eq!(field(set), "0000000000000000", "{set}");
         }
         assert_eq!(field("NoNewPrivs:"), "1");

@@ -14,7 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::disk::{self, Content};
 use crate::mount::{self, STICK};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, reason};
 
 /// The file's name, in the root of the stick. FAT does not tell cases apart.
 const NAME: &str = "postolka.toml";
@@ -52,7 +52,7 @@ pub(crate) fn find(data: &str) -> Result<Option<Provision>, Trouble> {
                 }));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Trouble::Stick(disk::reason(&error))),
+            Err(error) => return Err(Trouble::Stick(reason(&error))),
         }
     }
     Ok(None)

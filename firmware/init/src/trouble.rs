@@ -1,5 +1,7 @@
 //! What can be wrong, in words for a person: what it is, and what to do.
 
+use std::io;
+
 /// Something that the console page tells until it is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -33,8 +35,13 @@ pub(crate) enum Trouble {
     NoLease,
     /// A lease that cannot be right.
     BadLease(String),
-    /// Somebody else listens on a mail port.
-    PortTaken(u16),
+    /// A mail port could not be opened.
+    Port {
+        /// Its number.
+        port: u16,
+        /// What the kernel said.
+        reason: String,
+    },
     /// maild ends over and over.
     MaildEnds(String),
     /// The stick with `postolka.toml` cannot be used.
@@ -85,8 +92,8 @@ impl Trouble {
                 format!("No network: the router's answer makes no sense ({reason})."),
                 "Check the DHCP settings of the router. The box keeps asking.",
             ),
-            Self::PortTaken(port) => (
-                format!("Port {port} cannot be opened: another program listens there."),
+            Self::Port { port, reason } => (
+                format!("Port {port} cannot be opened: {reason}."),
                 "Start the box again; if this stays, report it.",
             ),
             Self::MaildEnds(how) => (
@@ -99,6 +106,14 @@ impl Trouble {
             ),
         };
         [what, remedy.to_owned()]
+    }
+}
+
+/// The kernel's own words, without Rust's "(os error 5)".
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
     }
 }
 
@@ -126,7 +141,10 @@ mod tests {
             Trouble::NoCarrier,
             Trouble::NoLease,
             Trouble::BadLease("gateway".to_owned()),
-            Trouble::PortTaken(25),
+            Trouble::Port {
+                port: 993,
+                reason: "Address already in use".to_owned(),
+            },
             Trouble::MaildEnds("was ended by signal 11".to_owned()),
             Trouble::Stick("larger than 64 KiB".to_owned()),
         ];

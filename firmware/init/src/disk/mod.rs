@@ -16,8 +16,10 @@ use choose::{Device, Shape};
 pub(crate) use content::Content;
 use content::PROBE_OCTETS;
 
+use nix::errno::Errno;
+
 use crate::mount;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, reason};
 
 /// The kernel counts a device's size in these, whatever its own sectors are.
 const SECTOR_OCTETS: u64 = 512;
@@ -102,7 +104,13 @@ pub(crate) fn mount_data(device: &str) -> Result<(), Trouble> {
         device: device.to_owned(),
         reason,
     };
-    mount::data(&node(device)).map_err(|error| unreadable(error.desc().to_owned()))?;
+    mount::data(&node(device)).map_err(|error| match error {
+        // What ext4 calls a broken structure and a wrong checksum (EFSCORRUPTED, EFSBADCRC).
+        Errno::EUCLEAN | Errno::EBADMSG => unreadable("the file system is damaged".to_owned()),
+        // No file system that the kernel knows.
+        Errno::EINVAL => unreadable("it holds no mail file system".to_owned()),
+        error => unreadable(error.desc().to_owned()),
+    })?;
     mount::data_folders().map_err(|error| unreadable(reason(&error)))
 }
 
@@ -137,12 +145,4 @@ fn resize(root: &File, blocks: u64) -> io::Result<()> {
     // and `blocks` lives until the call returns.
     unsafe { ext4_resize_fs(root.as_raw_fd(), &raw const blocks) }?;
     Ok(())
-}
-
-/// The kernel's own words, without Rust's "(os error 5)".
-pub(crate) fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
-    }
 }

@@ -13,8 +13,9 @@ use nix::sys::socket::{
     sockopt,
 };
 
-/// Connections that wait while maild is started again. The kernel's own bound (somaxconn) is 4096.
-const BACKLOG: i32 = 1024;
+/// Connections that wait while maild is started again: as many as the kernel's own bound (somaxconn, 4096) allows.
+/// nix's constructor stops at musl's SOMAXCONN of 128, which would be gone in a second on a busy day.
+const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
 const DHCP_CLIENT_PORT: u16 = 68;
 
 /// A listening TCP socket on all addresses, IPv4 and IPv6 (P1). It does not block.
@@ -26,7 +27,7 @@ pub(super) fn listener(port: u16) -> io::Result<OwnedFd> {
     setsockopt(&listener, sockopt::Ipv6V6Only, &false)?;
     let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
     bind(listener.as_raw_fd(), &SockaddrIn6::from(address))?;
-    listen(&listener, Backlog::new(BACKLOG)?)?;
+    listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 
