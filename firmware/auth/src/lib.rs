@@ -1,1 +1,12 @@
-//! auth
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod login;
+pub mod sasl;
+mod slots;
+mod throttle;
+mod verifier;
+
+pub use login::{Auth, Identity, LoginError, Settings};
+pub use throttle::{Attempt, Throttle, ThrottleSettings};
+pub use verifier::{Cost, HashError, Verifier, VerifierError};
