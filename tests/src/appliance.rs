@@ -48,6 +48,9 @@ pub trait Appliance: Send + Sync {
     /// The certificate of the box's own CA.
     fn ca_pem(&self) -> &str;
 
+    /// Its own full name, as it greets and as its certificate has it.
+    fn host_name(&self) -> &str;
+
     /// The people it serves.
     fn office(&self) -> &Office;
 
@@ -65,12 +68,6 @@ pub trait Appliance: Send + Sync {
     /// # Errors
     /// It does not come up; the error tells its last lines.
     fn start(&mut self) -> io::Result<()>;
-
-    /// Kills the mail process alone and returns at once; whoever supervises it starts it again.
-    ///
-    /// # Errors
-    /// There is nobody who would start it again on this stage.
-    fn kill_maild(&mut self) -> io::Result<()>;
 
     /// Presses the power button, and waits until the box has stopped by itself.
     ///
@@ -110,7 +107,7 @@ impl dyn Appliance + '_ {
     /// # Errors
     /// The box does not greet.
     pub fn imap(&self) -> io::Result<Imap> {
-        Imap::connect(self.addr(Service::Imaps), self.tls()?, &self.office().host_name)
+        Imap::connect(self.addr(Service::Imaps), self.tls()?, self.host_name())
     }
 
     /// An IMAP connection of this person.

@@ -17,14 +17,12 @@ pub struct Account {
 /// Whom a box serves. Written out as `postolka.toml`.
 #[derive(Clone, Debug)]
 pub struct Office {
-    /// The box's own full name; in its certificate.
-    pub host_name: String,
     /// The people.
     pub accounts: Vec<Account>,
     /// Redirects: address, targets.
     pub redirects: Vec<(String, Vec<String>)>,
-    /// Lines of the provisioning file that a scenario adds.
-    pub more: String,
+    /// The first line of the provisioning file.
+    pub first_line: String,
 }
 
 impl Office {
@@ -35,10 +33,9 @@ impl Office {
             password: PASSWORD.to_owned(),
         });
         Office {
-            host_name: "box.office.example".to_owned(),
             accounts: accounts.collect(),
             redirects: Vec::new(),
-            more: String::new(),
+            first_line: "# The office of the tests.".to_owned(),
         }
     }
 
@@ -54,10 +51,55 @@ impl Office {
             .expect("the office was made for these names")
     }
 
+    /// The office of the dialogues beside the protocols.
+    pub fn of_dialogues() -> Office {
+        let addresses = [
+            "anna@firma.test",
+            "jones@foo.com",
+            "brown@foo.com",
+            "admin.mrc@foo.com",
+            "jones@xyz.com",
+        ];
+        let accounts = addresses.into_iter().map(|address| Account {
+            address: address.to_owned(),
+            password: PASSWORD.to_owned(),
+        });
+        Office {
+            accounts: accounts.collect(),
+            ..Office::for_names([])
+        }
+    }
+
+    /// The hosted domains: those of the people.
+    pub fn domains(&self) -> Vec<&str> {
+        let mut domains: Vec<&str> = self
+            .accounts
+            .iter()
+            .filter_map(|account| account.address.split_once('@'))
+            .map(|(_, domain)| domain)
+            .collect();
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
+    /// Who gets the mail to postmaster (C6).
+    pub fn postmasters(&self) -> Vec<Account> {
+        self.accounts.first().cloned().into_iter().collect()
+    }
+
+    /// The address of a redirect to this person.
+    pub fn redirect_to(&self, account: &Account) -> Option<&str> {
+        let mut redirects = self.redirects.iter();
+        redirects
+            .find(|(_, targets)| targets.contains(&account.address))
+            .map(|(address, _)| address.as_str())
+    }
+
     /// The provisioning file.
     pub fn provisioning(&self) -> String {
         let mut text = String::new();
-        let _ = writeln!(text, "# TODO");
+        let _ = writeln!(text, "{}", self.first_line);
         text
     }
 }

@@ -34,7 +34,7 @@ pub enum Run {
 #[macro_export]
 macro_rules! scenarios {
     ($(shared $($shared:ident),+ $(,)?)? $(; own $($own:ident),+ $(,)?)?) => {
-        pub fn scenarios() -> Vec<$crate::runner::Scenario> {
+        pub(super) fn scenarios() -> Vec<$crate::runner::Scenario> {
             vec![
                 $($($crate::runner::Scenario {
                     name: stringify!($shared),

@@ -60,7 +60,7 @@ pub fn curl(appliance: &dyn Appliance, account: &Account, path: &str) -> Result<
     let ca = folder.path().join("ca.pem");
     fs::write(&ca, appliance.ca_pem())?;
     let addr = appliance.addr(Service::Imaps);
-    let host = &appliance.office().host_name;
+    let host = appliance.host_name();
     let output = run(Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "180", "--cacert"])
         .arg(&ca)

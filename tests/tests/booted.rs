@@ -1,2 +1,23 @@
-//! x
-fn main() {}
+//! The scenarios on the image in an emulated machine, and those that need one: button, power, disk, memory.
+
+mod scenario;
+
+#[path = "scenario/machine.rs"]
+mod machine;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use e2e::Stage;
+use e2e::stage::BootedImage;
+
+fn main() -> ExitCode {
+    let stage: Arc<dyn Stage> = match BootedImage::new() {
+        Ok(stage) => Arc::new(stage),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    e2e::runner::main(&stage, [scenario::both_stages(), machine::scenarios()].concat())
+}

@@ -1,2 +1,17 @@
-//! x
-fn main() {}
+//! The scenarios on the mail process of this computer, and those that only make sense there.
+
+mod scenario;
+
+#[path = "scenario/process.rs"]
+mod process;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use e2e::Stage;
+use e2e::stage::HostProcess;
+
+fn main() -> ExitCode {
+    let stage: Arc<dyn Stage> = Arc::new(HostProcess);
+    e2e::runner::main(&stage, [scenario::both_stages(), process::scenarios()].concat())
+}

@@ -79,6 +79,17 @@ impl Conversation {
         Ok(())
     }
 
+    /// The socket itself, for a client that does its own TLS.
+    ///
+    /// # Errors
+    /// Octets have been read ahead, or the connection is inside TLS.
+    pub fn into_tcp(self) -> io::Result<TcpStream> {
+        match self.stream {
+            Some(Stream::Plain(tcp)) if self.used == self.received.len() => Ok(tcp),
+            _ => Err(io::Error::other("the socket alone is not the whole conversation")),
+        }
+    }
+
     /// What TLS has settled on, if the connection is inside TLS.
     pub fn tls(&self) -> Option<&ClientConnection> {
         match &self.stream {

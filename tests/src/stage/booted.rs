@@ -7,6 +7,7 @@ use std::time::Duration;
 use qemu::{Builder, Disk, HostPort, Image, Machine, Stick};
 use tempfile::TempDir;
 
+use super::{drill, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
 use crate::client::{Conversation, PATIENCE, tls};
 use crate::office::Office;
@@ -23,6 +24,8 @@ const DISK_MIB: u64 = 4096;
 #[derive(Debug)]
 pub struct BootedImage {
     image: Image,
+    /// Where the initial file system with the drill lies, if there is to be one.
+    drill: Option<TempDir>,
 }
 
 impl BootedImage {
@@ -32,14 +35,39 @@ impl BootedImage {
     /// There is none.
     pub fn new() -> io::Result<BootedImage> {
         let image = Image::built("ci").map_err(io::Error::other)?;
-        Ok(BootedImage { image })
+        Ok(BootedImage { image, drill: None })
+    }
+
+    /// The same image with the drill beside it, which kills and measures inside.
+    ///
+    /// # Errors
+    /// The drill cannot be made.
+    pub fn with_drill(mut self) -> io::Result<BootedImage> {
+        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+        let initrd = drill::initrd_with_drill(self.image.initrd(), folder.path())?;
+        self.image = self.image.with_initrd(&initrd);
+        self.drill = Some(folder);
+        Ok(self)
+    }
+
+    /// Boots a machine that has no disk, until its console says `text`.
+    ///
+    /// # Errors
+    /// It does not say so.
+    pub fn boot_without_disk(&self, text: &str) -> io::Result<String> {
+        let machine = Machine::builder(&self.image).start().map_err(io::Error::other)?;
+        machine
+            .console()
+            .wait_for(text, PATIENCE)
+            .map_err(io::Error::other)?;
+        Ok(machine.console().text())
     }
 
     /// Makes a machine without starting it.
     ///
     /// # Errors
     /// Its disk or stick cannot be written.
-    pub fn machine(&self, plan: Plan) -> io::Result<Booted> {
+    pub fn machine(self, plan: Plan) -> io::Result<Booted> {
         let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
         let disk = Disk::create(
             &folder.path().join("disk"),
@@ -56,6 +84,12 @@ impl BootedImage {
         if let Some(mib) = plan.memory_mib {
             builder = builder.memory(mib);
         }
+        let socket = folder.path().join("drill");
+        if self.drill.is_some() {
+            let arguments = drill::arguments(&socket);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            builder = builder.kernel_words("rdinit=/drill").arguments(&arguments);
+        }
         Ok(Booted {
             office: plan.office,
             builder,
@@ -64,7 +98,9 @@ impl BootedImage {
             ports: Vec::new(),
             past: String::new(),
             ca_pem: String::new(),
-            _folder: folder,
+            host_name: String::new(),
+            drill: self.drill,
+            folder,
         })
     }
 }
@@ -75,7 +111,7 @@ impl Stage for BootedImage {
     }
 
     fn appliance(&self, plan: Plan) -> io::Result<Box<dyn Appliance>> {
-        let mut booted = self.machine(plan)?;
+        let mut booted = BootedImage::new()?.machine(plan)?;
         booted.start()?;
         Ok(Box::new(booted))
     }
@@ -94,7 +130,9 @@ pub struct Booted {
     /// The consoles of earlier boots.
     past: String,
     ca_pem: String,
-    _folder: TempDir,
+    host_name: String,
+    drill: Option<TempDir>,
+    folder: TempDir,
 }
 
 impl Booted {
@@ -104,6 +142,43 @@ impl Booted {
     /// It is off.
     pub fn on(&self) -> io::Result<&Machine> {
         self.machine.as_ref().ok_or_else(|| io::Error::other("it is off"))
+    }
+
+    /// Gives the drill an order: `m` for memory, `d` for the size of the disk.
+    ///
+    /// # Errors
+    /// There is none in this machine, or it does not answer.
+    pub fn drill(&self, letter: &str) -> io::Result<String> {
+        if self.drill.is_none() {
+            return Err(io::Error::other("this machine was made without the drill"));
+        }
+        drill::order(&self.folder.path().join("drill"), letter)
+    }
+
+    /// Kills the mail process alone; init starts it again.
+    ///
+    /// # Errors
+    /// There is no drill in this machine, or no such process.
+    pub fn kill_maild(&self) -> io::Result<()> {
+        let answer = self.drill("k")?;
+        if answer.trim() == "killed 1" {
+            Ok(())
+        } else {
+            Err(io::Error::other(answer))
+        }
+    }
+
+    /// Turns it on, until its console says `text`; gives what it said.
+    ///
+    /// # Errors
+    /// It does not say so.
+    pub fn boot_until(self, text: &str) -> io::Result<String> {
+        let machine = self.builder.start().map_err(io::Error::other)?;
+        machine
+            .console()
+            .wait_for(text, PATIENCE)
+            .map_err(io::Error::other)?;
+        Ok(machine.console().text())
     }
 
     /// Where a port of the box appears.
@@ -122,7 +197,7 @@ impl Booted {
     fn trusted_ca(&self) -> io::Result<String> {
         let console = self.on()?.console().text();
         let addr = self.addr(Service::Imaps);
-        let chain = tls::chain(&mut Conversation::connect(addr)?, &self.office.host_name)?;
+        let chain = tls::chain(&mut Conversation::connect(addr)?, &self.host_name)?;
         let printed = fingerprints(&console);
         let found = chain
             .iter()
@@ -144,6 +219,10 @@ impl Appliance for Booted {
 
     fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    fn host_name(&self) -> &str {
+        &self.host_name
     }
 
     fn office(&self) -> &Office {
@@ -185,12 +264,9 @@ impl Appliance for Booted {
         let listens = machine.console().wait_for("LISTENING", PATIENCE).map(drop);
         self.machine = Some(machine);
         listens.map_err(io::Error::other)?;
+        self.host_name = own_name(self.addr(Service::Smtp))?;
         self.ca_pem = self.trusted_ca()?;
         Ok(())
-    }
-
-    fn kill_maild(&mut self) -> io::Result<()> {
-        Err(io::Error::other("not yet"))
     }
 
     fn press_power_button(&mut self) -> io::Result<()> {

@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::announced;
 use super::lines::Lines;
+use super::{announced, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
 use crate::client::PATIENCE;
 use crate::office::Office;
@@ -47,6 +47,7 @@ impl HostProcess {
             lines: Lines::default(),
             addrs: Vec::new(),
             ca_pem: String::new(),
+            host_name: String::new(),
         };
         running.start()?;
         Ok(running)
@@ -59,17 +60,22 @@ impl HostProcess {
     pub fn refused(provisioning: &str) -> io::Result<(ExitStatus, String)> {
         let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
         fs::write(folder.path().join("postolka.toml"), provisioning)?;
-        let lines = Lines::default();
-        let mut child = command(&folder)?.spawn()?;
-        listen(&mut child, &lines);
-        let status = wait(&mut child, PATIENCE);
-        if status.is_err() {
-            child.kill()?;
-            child.wait()?;
-        }
-        lines.wait_ended(PATIENCE);
-        Ok((status?, lines.text()))
+        to_its_end(&folder)
     }
+}
+
+/// Runs `maild` on a folder until it ends.
+fn to_its_end(folder: &TempDir) -> io::Result<(ExitStatus, String)> {
+    let lines = Lines::default();
+    let mut child = command(folder)?.spawn()?;
+    listen(&mut child, &lines);
+    let status = wait(&mut child, PATIENCE);
+    if status.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    lines.wait_ended(PATIENCE);
+    Ok((status?, lines.text()))
 }
 
 /// A mail process that runs, or could.
@@ -81,12 +87,21 @@ pub struct Running {
     lines: Lines,
     addrs: Vec<(Service, SocketAddr)>,
     ca_pem: String,
+    host_name: String,
 }
 
 impl Running {
     /// The folder with its data.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Starts a second process on the same folder, and waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be run, or it is still running after [`PATIENCE`].
+    pub fn another(&self) -> io::Result<(ExitStatus, String)> {
+        to_its_end(&self.folder)
     }
 
     fn ended(&self, what: &str) -> io::Error {
@@ -108,6 +123,10 @@ impl Appliance for Running {
 
     fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    fn host_name(&self) -> &str {
+        &self.host_name
     }
 
     fn office(&self) -> &Office {
@@ -143,12 +162,9 @@ impl Appliance for Running {
                 return Err(self.ended(&format!("announces no {}", service.name())));
             }
         }
+        self.host_name = own_name(self.addr(Service::Smtp))?;
         self.ca_pem = fs::read_to_string(self.data().join("ca.pem"))?;
         Ok(())
-    }
-
-    fn kill_maild(&mut self) -> io::Result<()> {
-        Err(io::Error::other("nobody starts maild again on the host stage"))
     }
 
     fn press_power_button(&mut self) -> io::Result<()> {

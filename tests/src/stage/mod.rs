@@ -1,6 +1,7 @@
 //! Where boxes are made: as a process of this computer, or as the image in an emulated machine.
 
 mod booted;
+mod drill;
 mod host;
 mod lines;
 
@@ -19,4 +20,18 @@ fn announced(text: &str) -> Vec<(crate::Service, std::net::SocketAddr)> {
             Some((service, addr.parse().ok()?))
         })
         .collect()
+}
+
+/// The name a box gives itself in its greeting (H7).
+fn own_name(addr: std::net::SocketAddr) -> std::io::Result<String> {
+    let smtp = crate::Smtp::connect(addr)?;
+    let name = smtp
+        .greeting
+        .lines
+        .first()
+        .and_then(|line| line.split(' ').next())
+        .unwrap_or_default()
+        .to_owned();
+    smtp.quit()?;
+    Ok(name)
 }

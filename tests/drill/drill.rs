@@ -1,0 +1,100 @@
+//! The saboteur in the machine. The image stays as it is; this program is appended to its initial file system and
+//! named as the first process (`rdinit=/drill`). It leaves a child behind and becomes /init at once.
+//!
+//! The child takes orders on a serial line of its own, a letter and a line end, and ends each answer with a dot:
+//! `k` kills maild, `m` tells what memory is used, `d` tells the size of /data.
+//!
+//! Compiled by `src/stage/drill.rs`, for the box, with the standard library only.
+
+use std::ffi::{CString, c_char, c_int};
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+const LINE: &str = "/dev/hvc0";
+
+unsafe extern "C" {
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    /// Of musl on aarch64: type, block size, blocks, free, available, …, all of 64 bits.
+    fn statfs(path: *const c_char, into: *mut [u64; 16]) -> c_int;
+}
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("serve") {
+        return serve();
+    }
+    // Without its child the box still boots; the test then says that nobody answers.
+    let _ = Command::new("/drill").arg("serve").spawn();
+    let error = Command::new("/init").exec();
+    panic!("/init: {error}");
+}
+
+fn serve() {
+    let (orders, mut answers) = loop {
+        // /init mounts the devices.
+        let open = || OpenOptions::new().read(true).write(true).open(LINE);
+        if let Ok(both) = open().and_then(|orders| Ok((orders, open()?))) {
+            break both;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for order in BufReader::new(orders).lines().map_while(Result::ok) {
+        let answer = match order.trim() {
+            "k" => kill_maild(),
+            "m" => memory(),
+            "d" => size_of_data(),
+            _ => "unknown\n".to_owned(),
+        };
+        let _ = answers.write_all(format!("{answer}.\n").as_bytes());
+    }
+}
+
+fn kill_maild() -> String {
+    let mut count = 0;
+    for (pid, name) in processes() {
+        // SAFETY: kill has no condition on its arguments; SIGKILL is 9.
+        if name == "maild" && unsafe { kill(pid, 9) } == 0 {
+            count += 1;
+        }
+    }
+    format!("killed {count}\n")
+}
+
+fn memory() -> String {
+    let mut answer = String::new();
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    for line in info.lines().filter(|line| line.starts_with("MemTotal") || line.starts_with("MemAvailable")) {
+        answer.push_str(&format!("{line}\n"));
+    }
+    for (pid, name) in processes() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        // Threads of the kernel have none.
+        if let Some(resident) = status.lines().find(|line| line.starts_with("VmRSS")) {
+            answer.push_str(&format!("{name} {resident}\n"));
+        }
+    }
+    answer
+}
+
+fn size_of_data() -> String {
+    let path = CString::new("/data").expect("it has no NUL");
+    let mut about = [0; 16];
+    // SAFETY: the path ends in NUL, and the kernel fills at most 15 words.
+    if unsafe { statfs(path.as_ptr(), &mut about) } != 0 {
+        return "no /data\n".to_owned();
+    }
+    format!("data {}\n", about[1] * about[2])
+}
+
+fn processes() -> Vec<(c_int, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((pid, name.trim().to_owned()))
+        })
+        .collect()
+}

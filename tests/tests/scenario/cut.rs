@@ -1,0 +1,170 @@
+//! The power goes away (D1, D2, D3, D7). On the host stage that is SIGKILL of the process: rig R2.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use e2e::appliance::SENDER;
+use e2e::mail::{own_prefix, random_message, short_message};
+use e2e::oracle::{Fate, Oracle};
+use e2e::random::{Random, seeds};
+use e2e::runner::Outcome;
+use e2e::{Account, Office, Plan, Service, Stage, tool};
+
+e2e::scenarios![; own
+    d1_a_message_is_there_after_a_cut_right_behind_the_250,
+    d2_cuts_at_random_moments_lose_nothing,
+    d3_what_imap_acknowledged_survives_a_cut,
+];
+
+/// D1, with the programs people use: swaks in, the cut, curl and mbsync out.
+fn d1_a_message_is_there_after_a_cut_right_behind_the_250(stage: &dyn Stage) -> Outcome {
+    let mut appliance = stage.appliance(Plan::of(Office::for_names(["anna"])))?;
+    let account = appliance.office().accounts[0].clone();
+    let message = short_message(SENDER, &account.address, "cut@client.example.org");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("message");
+    std::fs::write(&file, String::from_utf8(message.clone())?.replace("\r\n", "\n"))?;
+    tool::swaks(
+        appliance.addr(Service::Smtp),
+        SENDER,
+        &account.address,
+        &file,
+        &[],
+    )?;
+    // A second one, cut while the 250 is still warm: no QUIT, no closing.
+    let second = random_message(SENDER, &account.address, "second@client.example.org", 300_000, 1);
+    let mut smtp = appliance.smtp()?;
+    assert_eq!(smtp.deliver(SENDER, &account.address, &second)?.code, 250);
+    appliance.cut_power()?;
+    appliance.start()?;
+    own_prefix(
+        &tool::curl(appliance.as_ref(), &account, "INBOX;MAILINDEX=1")?,
+        &message,
+    )?;
+    own_prefix(
+        &tool::curl(appliance.as_ref(), &account, "INBOX;MAILINDEX=2")?,
+        &second,
+    )?;
+    assert_eq!(tool::mbsync(appliance.as_ref(), &account)?.len(), 2);
+    Ok(())
+}
+
+/// D1, D2, D7 by rig R2.
+fn d2_cuts_at_random_moments_lose_nothing(stage: &dyn Stage) -> Outcome {
+    // A machine takes seconds to come up, a process a tenth of one.
+    let (usual, cuts): (&[u64], usize) = if stage.name() == "host process" {
+        (&[1, 2, 3, 4], 6)
+    } else {
+        (&[1], 4)
+    };
+    for seed in seeds(usual) {
+        cut_under_load(stage, seed, cuts).map_err(|error| format!("E2E_SEEDS={seed}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn cut_under_load(stage: &dyn Stage, seed: u64, cuts: usize) -> Outcome {
+    let mut random = Random::new(seed);
+    let mut appliance = stage.appliance(Plan::of(Office::for_names(["anna"])))?;
+    let account = appliance.office().accounts[0].clone();
+    let oracle = Oracle::default();
+    let next = AtomicUsize::new(0);
+    for cut in 0..cuts {
+        let stop = AtomicBool::new(false);
+        let goal = oracle.acknowledged() + random.below(30);
+        let pause = Duration::from_micros(random.next_u64() % 20_000);
+        let (smtp_addr, load_seed) = (appliance.addr(Service::Smtp), random.next_u64());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| send_until(&stop, smtp_addr, &account, &oracle, &next, load_seed));
+            }
+            // The cut falls at a random moment behind a random number of replies.
+            let until = std::time::Instant::now() + Duration::from_secs(60);
+            while oracle.acknowledged() < goal && std::time::Instant::now() < until {
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            std::thread::sleep(pause);
+            let result = appliance.cut_power();
+            stop.store(true, Ordering::Relaxed);
+            result
+        })?;
+        appliance.start()?;
+        let mut imap = appliance.imap_of(&account)?;
+        let found = oracle
+            .judge(&mut imap)
+            .map_err(|error| format!("after cut {}: {error}", cut + 1))?;
+        assert!(
+            found.acknowledged >= goal,
+            "the load did not come so far: {found:?} of {goal}"
+        );
+    }
+    Ok(())
+}
+
+/// Sends messages until told to stop, on a new connection whenever the old one is gone.
+fn send_until(
+    stop: &AtomicBool,
+    addr: std::net::SocketAddr,
+    account: &Account,
+    oracle: &Oracle,
+    next: &AtomicUsize,
+    seed: u64,
+) {
+    let mut connection = None;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(smtp) = connection.as_mut() else {
+            connection = e2e::Smtp::ehlo(addr).ok();
+            continue;
+        };
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let id = format!("r2-{number}@client.example.org");
+        let mut random = Random::new(seed ^ number as u64);
+        let octets = 300 << random.below(12);
+        let message = random_message(SENDER, &account.address, &id, octets, seed ^ number as u64);
+        let reply = smtp.deliver(SENDER, &account.address, &message);
+        oracle.write_down(&id, &message, Fate::of(&reply));
+        if reply.is_err() {
+            connection = None;
+        }
+    }
+}
+
+/// D3: APPEND, STORE and EXPUNGE that were answered OK.
+fn d3_what_imap_acknowledged_survives_a_cut(stage: &dyn Stage) -> Outcome {
+    let mut appliance = stage.appliance(Plan::of(Office::for_names(["anna"])))?;
+    let account = appliance.office().accounts[0].clone();
+    let mut imap = appliance.imap_of(&account)?;
+    let mut messages = Vec::new();
+    for number in 0..6_u64 {
+        let id = format!("d3-{number}@client.example.org");
+        let message = random_message(SENDER, &account.address, &id, 200 << (number * 2), number);
+        assert!(imap.append("INBOX", "", &message)?.is_ok());
+        messages.push(message);
+    }
+    let validity = imap.ok("SELECT INBOX")?.code("UIDVALIDITY");
+    let uids: Vec<u32> = imap.fetch_all()?.iter().map(|message| message.uid).collect();
+    imap.ok("STORE 2 FLAGS (\\Answered $Label)")?;
+    imap.ok("STORE 1,4 +FLAGS (\\Deleted)")?;
+    imap.ok("EXPUNGE")?;
+    appliance.cut_power()?;
+    appliance.start()?;
+    let mut imap = appliance.imap_of(&account)?;
+    let selected = imap.ok("SELECT INBOX")?;
+    assert_eq!(selected.code("UIDVALIDITY"), validity);
+    let fetched = imap.fetch_all()?;
+    let expected = [1, 2, 4, 5];
+    assert_eq!(fetched.len(), expected.len());
+    for (found, index) in fetched.iter().zip(expected) {
+        assert_eq!(found.uid, uids[index]);
+        assert!(found.octets == messages[index], "UID {} differs", found.uid);
+    }
+    let flags = imap.ok("FETCH 1 FLAGS")?;
+    let line = &flags
+        .untagged
+        .iter()
+        .find(|response| response.line.contains("FETCH"))
+        .ok_or("no FETCH")?
+        .line;
+    assert!(line.contains("\\Answered") && line.contains("$Label"), "{line}");
+    Ok(())
+}

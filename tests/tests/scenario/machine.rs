@@ -1,0 +1,281 @@
+//! What only a machine has: a power button, a supervisor, a disk that fills or grows, little memory.
+
+use std::time::{Duration, Instant};
+
+use e2e::appliance::SENDER;
+use e2e::mail::{ATTACHMENT_OCTETS, own_prefix, random_message, short_message, with_attachment};
+use e2e::oracle::{Fate, Oracle};
+use e2e::runner::Outcome;
+use e2e::stage::BootedImage;
+use e2e::{Appliance, Office, Plan, Service, Smtp, Stage};
+
+e2e::scenarios![; own
+    the_power_button_stops_it_and_the_mail_is_there,
+    d21_a_killed_maild_is_a_pause_and_not_a_refusal,
+    it_works_in_256_mib,
+    the_disk_grows_when_it_is_larger,
+    d9_a_full_disk_refuses_mail_and_recovers,
+    a_box_without_a_disk_says_so,
+    a_wrong_provisioning_file_is_told_on_the_console,
+];
+
+fn the_power_button_stops_it_and_the_mail_is_there(_stage: &dyn Stage) -> Outcome {
+    let mut booted = BootedImage::new()?.machine(Plan::of(Office::for_names(["anna"])))?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let message = short_message(SENDER, &account.address, "button@client.example.org");
+    (&booted as &dyn Appliance).deliver(&account, &message)?;
+    // Somebody idles meanwhile, and somebody is in the middle of a message.
+    let mut idling = (&booted as &dyn Appliance).imap_of(&account)?;
+    idling.ok("SELECT INBOX")?;
+    idling.start("IDLE")?;
+    let mut sending = (&booted as &dyn Appliance).smtp()?;
+    sending.begin(SENDER, &account.address)?;
+    sending.conversation.send(b"Subject: never finished\r\n\r\n")?;
+    booted.press_power_button()?;
+    let goodbye = String::from_utf8_lossy(&idling.conversation.rest()?).into_owned();
+    assert!(
+        goodbye.contains("* BYE"),
+        "the idling client was told {goodbye:?}"
+    );
+    booted.start()?;
+    let mut imap = (&booted as &dyn Appliance).imap_of(&account)?;
+    imap.ok("SELECT INBOX")?;
+    let fetched = imap.fetch_all()?;
+    assert_eq!(fetched.len(), 1, "and nothing half-made");
+    own_prefix(&fetched[0].octets, &message)?;
+    Ok(())
+}
+
+/// D21, D2: the listening sockets are init's, so clients wait in the backlog while maild is started again.
+fn d21_a_killed_maild_is_a_pause_and_not_a_refusal(_stage: &dyn Stage) -> Outcome {
+    let mut booted = BootedImage::new()?
+        .with_drill()?
+        .machine(Plan::of(Office::for_names(["anna"])))?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let oracle = Oracle::default();
+    let addr = booted.addr(Service::Smtp);
+    for kill in 0..3_u64 {
+        let mut smtp = Smtp::ehlo(addr)?;
+        for number in 0..5 {
+            let id = format!("kill{kill}-{number}@client.example.org");
+            let message = random_message(SENDER, &account.address, &id, 20_000, kill * 5 + number);
+            let reply = smtp.deliver(SENDER, &account.address, &message);
+            oracle.write_down(&id, &message, Fate::of(&reply));
+            reply?;
+        }
+        booted.kill_maild()?;
+        // At once, and many: each is greeted in the end, none refused.
+        let started = Instant::now();
+        let greeted: Vec<_> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..6).map(|_| scope.spawn(|| Smtp::ehlo(addr))).collect();
+            clients
+                .into_iter()
+                .map(|client| client.join().expect("a client gives an error, no panic"))
+                .collect()
+        });
+        for smtp in greeted {
+            smtp.map_err(|error| format!("kill {kill}: a client was refused: {error}"))?
+                .quit()?;
+        }
+        println!("kill {kill}: a pause of {:.1} s", started.elapsed().as_secs_f32());
+        let mut imap = (&booted as &dyn Appliance).imap_of(&account)?;
+        let found = oracle
+            .judge(&mut imap)
+            .map_err(|error| format!("after kill {kill}: {error}"))?;
+        assert_eq!(found.acknowledged as u64, (kill + 1) * 5);
+    }
+    println!("{}", booted.drill("m")?);
+    Ok(())
+}
+
+/// The smallest board: everything works, with an attachment of 35 MiB on four connections, and nobody is killed.
+fn it_works_in_256_mib(_stage: &dyn Stage) -> Outcome {
+    let mut plan = Plan::of(Office::for_names(["one", "two", "three", "four"]));
+    plan.memory_mib = Some(256);
+    let mut booted = BootedImage::new()?.with_drill()?.machine(plan)?;
+    let started = Instant::now();
+    booted.start()?;
+    println!(
+        "256 MiB: serves {:.1} s after power-on",
+        started.elapsed().as_secs_f32()
+    );
+    println!("idle:\n{}", booted.drill("m")?);
+    let appliance: &dyn Appliance = &booted;
+    let messages: Vec<Vec<u8>> = (0..4)
+        .map(|number| {
+            let account = &appliance.office().accounts[number];
+            with_attachment(SENDER, &account.address, ATTACHMENT_OCTETS, 76, number as u64).message
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = appliance
+            .office()
+            .accounts
+            .iter()
+            .zip(&messages)
+            .map(|(account, message)| {
+                scope.spawn(move || {
+                    appliance
+                        .deliver(account, message)
+                        .map_err(|error| error.to_string())
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .try_for_each(|client| client.join().expect("a client gives an error, no panic"))
+    })?;
+    println!("after four messages of 50 MB:\n{}", booted.drill("m")?);
+    for (account, message) in booted.office().accounts.iter().zip(&messages) {
+        let mut imap = (&booted as &dyn Appliance).imap_of(account)?;
+        imap.ok("SELECT INBOX")?;
+        own_prefix(&imap.fetch("*")?[0].octets, message)?;
+    }
+    let console = booted.console();
+    assert_eq!(
+        console.matches("LISTENING").count(),
+        1,
+        "maild was started again:\n{console}"
+    );
+    assert!(
+        !console.contains("Out of memory") && !console.contains("oom"),
+        "{console}"
+    );
+    Ok(())
+}
+
+fn the_disk_grows_when_it_is_larger(_stage: &dyn Stage) -> Outcome {
+    let mut plan = Plan::of(Office::for_names(["anna"]));
+    plan.disk_mib = Some(256);
+    let mut booted = BootedImage::new()?.with_drill()?.machine(plan)?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let message = random_message(SENDER, &account.address, "grow@client.example.org", 500_000, 1);
+    (&booted as &dyn Appliance).deliver(&account, &message)?;
+    let small = data_mib(&booted)?;
+    assert!((150..=256).contains(&small), "a disk of 256 MiB has {small} MiB");
+    booted.press_power_button()?;
+    booted.disk.grow(1024 << 20)?;
+    booted.start()?;
+    let large = data_mib(&booted)?;
+    assert!(
+        (900..=1024).contains(&large),
+        "a disk of 1024 MiB has {large} MiB, it had {small}"
+    );
+    let mut imap = (&booted as &dyn Appliance).imap_of(&account)?;
+    imap.ok("SELECT INBOX")?;
+    own_prefix(&imap.fetch_all()?[0].octets, &message)?;
+    Ok(())
+}
+
+/// The size of /data in MiB, told by the kernel of the box.
+fn data_mib(booted: &e2e::stage::Booted) -> Result<u64, Box<dyn std::error::Error>> {
+    let answer = booted.drill("d")?;
+    let line = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("data "))
+        .ok_or("the drill tells no size")?;
+    Ok(line.trim().parse::<u64>()? >> 20)
+}
+
+/// D9, S8
+fn d9_a_full_disk_refuses_mail_and_recovers(_stage: &dyn Stage) -> Outcome {
+    let mut plan = Plan::of(Office::for_names(["anna"]));
+    plan.disk_mib = Some(256);
+    let mut booted = BootedImage::new()?.machine(plan)?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let oracle = Oracle::default();
+    let mut smtp = (&booted as &dyn Appliance).smtp()?;
+    let mut refusal = None;
+    for number in 0..200 {
+        let id = format!("full{number}@client.example.org");
+        let message = random_message(SENDER, &account.address, &id, 4_000_000, number);
+        let reply = smtp.command(&format!("MAIL FROM:<{SENDER}>"))?;
+        if reply.code != 250 {
+            refusal = Some(reply);
+            break;
+        }
+        assert_eq!(smtp.command(&format!("RCPT TO:<{}>", account.address))?.code, 250);
+        assert_eq!(smtp.command("DATA")?.code, 354);
+        let reply = smtp.data(&message);
+        oracle.write_down(&id, &message, Fate::of(&reply));
+        let reply = reply?;
+        if reply.code != 250 {
+            refusal = Some(reply);
+            break;
+        }
+    }
+    let refusal = refusal.ok_or("800 MB fit on a disk of 256 MiB")?;
+    assert_eq!(refusal.class(), "452 4.3.1");
+    assert!(
+        oracle.acknowledged() >= 10,
+        "refused after {} messages",
+        oracle.acknowledged()
+    );
+
+    // Reading works, a small message is refused too, and APPEND as well.
+    let mut imap = (&booted as &dyn Appliance).imap_of(&account)?;
+    let found = oracle.judge(&mut imap)?;
+    assert_eq!(
+        (&booted as &dyn Appliance)
+            .smtp()?
+            .command(&format!("MAIL FROM:<{SENDER}>"))?
+            .class(),
+        "452 4.3.1"
+    );
+    let refused = imap.append("INBOX", "", b"Subject: one more\r\n\r\nx\r\n")?;
+    assert!(refused.tagged.starts_with("NO "), "{refused:?}");
+
+    // Deleting works, and makes room again without a restart.
+    imap.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)")?;
+    let expunged = imap.ok("EXPUNGE")?;
+    let count = expunged
+        .untagged
+        .iter()
+        .filter(|response| response.line.ends_with(" EXPUNGE"))
+        .count();
+    assert_eq!(count, found.present);
+    let until = Instant::now() + Duration::from_secs(120);
+    let mut smtp = (&booted as &dyn Appliance).smtp()?;
+    let message = short_message(SENDER, &account.address, "recovered@client.example.org");
+    loop {
+        let reply = smtp.command(&format!("MAIL FROM:<{SENDER}>"))?;
+        if reply.code == 250 {
+            break;
+        }
+        assert!(
+            Instant::now() < until,
+            "two minutes after everything was removed: {reply:?}"
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(smtp.command(&format!("RCPT TO:<{}>", account.address))?.code, 250);
+    assert_eq!(smtp.command("DATA")?.code, 354);
+    assert_eq!(smtp.data(&message)?.code, 250);
+    assert_eq!(imap.ok("SELECT INBOX")?.number_of("EXISTS"), Some(1));
+    Ok(())
+}
+
+fn a_box_without_a_disk_says_so(_stage: &dyn Stage) -> Outcome {
+    let console = BootedImage::new()?.boot_without_disk("No mail is served")?;
+    assert!(console.to_lowercase().contains("disk"), "{console}");
+    assert!(!console.contains("LISTENING"), "{console}");
+    Ok(())
+}
+
+fn a_wrong_provisioning_file_is_told_on_the_console(_stage: &dyn Stage) -> Outcome {
+    let mut office = Office::for_names(["anna"]);
+    "colour = \"blue\"".clone_into(&mut office.first_line);
+    let console = BootedImage::new()?
+        .machine(Plan::of(office))?
+        .boot_until("line 1")?;
+    assert!(
+        console.contains("colour") || console.contains("postolka.toml"),
+        "{console}"
+    );
+    assert!(!console.contains("LISTENING"), "{console}");
+    Ok(())
+}
