@@ -209,29 +209,44 @@ impl Links {
                 lease.prefix,
             ))
         });
-        leased.chain(network::ipv6_addresses()).collect()
+        leased.chain(self.ipv6_addresses()).collect()
+    }
+
+    /// IPv6 addresses on cards with a carrier. On others the kernel keeps them, where nobody can use them.
+    fn ipv6_addresses(&self) -> impl Iterator<Item = (String, IpAddr, u8)> {
+        network::ipv6_addresses().into_iter().filter(|(interface, _, _)| {
+            let mut links = self.links.iter();
+            links.any(|link| link.card.has_carrier && link.card.name.as_str() == interface)
+        })
     }
 
     /// What is wrong with the network, once there was time for it to come up.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
-        if self.links.iter().any(|link| link.held.is_some()) {
-            return None;
-        }
-        if let Some(trouble) = self.links.iter().find_map(|link| link.trouble.clone()) {
-            return Some(trouble);
-        }
         let is_routed =
-            |(_, ip, _): &(String, IpAddr, u8)| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
-        if network::ipv6_addresses().iter().any(is_routed) {
-            return None;
-        }
-        if self.links.is_empty() {
-            Some(Trouble::NoCard)
-        } else if self.links.iter().any(|link| link.card.has_carrier) {
-            Some(Trouble::NoLease)
-        } else {
-            Some(Trouble::NoCarrier)
-        }
+            |(_, ip, _): (String, IpAddr, u8)| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+        let has_address =
+            self.links.iter().any(|link| link.held.is_some()) || self.ipv6_addresses().any(is_routed);
+        let refused = self.links.iter().find_map(|link| link.trouble.clone());
+        let has_carrier = self.links.iter().any(|link| link.card.has_carrier);
+        diagnose(!self.links.is_empty(), has_carrier, has_address, refused)
+    }
+}
+
+/// The first thing to look at, from the cable up. Pure.
+fn diagnose(
+    has_card: bool,
+    has_carrier: bool,
+    has_address: bool,
+    refused: Option<Trouble>,
+) -> Option<Trouble> {
+    if !has_card {
+        Some(Trouble::NoCard)
+    } else if !has_carrier {
+        Some(Trouble::NoCarrier)
+    } else if has_address {
+        None
+    } else {
+        refused.or(Some(Trouble::NoLease))
     }
 }
 
@@ -302,4 +317,19 @@ pub(crate) fn message(addresses: &[(String, IpAddr, u8)]) -> Addresses {
         prefix: *prefix,
     });
     Addresses(list.take(handoff::ADDRESSES_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_is_judged_from_the_cable_up() {
+        let refused = || Some(Trouble::BadLease("gateway".to_owned()));
+        assert_eq!(diagnose(false, false, false, None), Some(Trouble::NoCard));
+        assert_eq!(diagnose(true, false, true, None), Some(Trouble::NoCarrier));
+        assert_eq!(diagnose(true, true, false, None), Some(Trouble::NoLease));
+        assert_eq!(diagnose(true, true, false, refused()), refused());
+        assert_eq!(diagnose(true, true, true, refused()), None);
+    }
 }
