@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::appliance::{Appliance, Service};
@@ -28,17 +27,16 @@ pub fn run(command: &mut Command) -> Result<Output, Box<dyn Error>> {
     .into())
 }
 
-/// Sends a message with swaks, which makes the line ends and doubles the dots itself.
+/// Sends a message with swaks, from a file as a person keeps it: with the line ends of this computer. swaks makes CRLF
+/// of them, doubles the dots, and ends the last line itself.
 ///
 /// # Errors
 /// swaks fails.
-pub fn swaks(
-    addr: SocketAddr,
-    from: &str,
-    to: &str,
-    message: &Path,
-    more: &[&str],
-) -> Result<Output, Box<dyn Error>> {
+pub fn swaks(addr: SocketAddr, from: &str, to: &str, message: &[u8]) -> Result<Output, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("message");
+    let text = String::from_utf8(message.to_vec())?.replace("\r\n", "\n");
+    fs::write(&file, text.strip_suffix('\n').unwrap_or(&text))?;
     run(Command::new("swaks")
         .args([
             "--server",
@@ -46,9 +44,16 @@ pub fn swaks(
             "--port",
             &addr.port().to_string(),
         ])
-        .args(["--ehlo", "client.example.org", "--from", from, "--to", to])
-        .args(["--data", &format!("@{}", message.display())])
-        .args(more))
+        .args([
+            "--ehlo",
+            "client.example.org",
+            "--from",
+            from,
+            "--to",
+            to,
+            "--data",
+        ])
+        .arg(format!("@{}", file.display())))
 }
 
 /// Fetches a URL path from IMAP with curl, which checks the certificate against the box's own CA.

@@ -21,16 +21,7 @@ fn d1_a_message_is_there_after_a_cut_right_behind_the_250(stage: &dyn Stage) -> 
     let mut appliance = stage.appliance(Plan::of(Office::for_names(["anna"])))?;
     let account = appliance.office().accounts[0].clone();
     let message = short_message(SENDER, &account.address, "cut@client.example.org");
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("message");
-    std::fs::write(&file, String::from_utf8(message.clone())?.replace("\r\n", "\n"))?;
-    tool::swaks(
-        appliance.addr(Service::Smtp),
-        SENDER,
-        &account.address,
-        &file,
-        &[],
-    )?;
+    tool::swaks(appliance.addr(Service::Smtp), SENDER, &account.address, &message)?;
     // A second one, cut while the 250 is still warm: no QUIT, no closing.
     let second = random_message(SENDER, &account.address, "second@client.example.org", 300_000, 1);
     let mut smtp = appliance.smtp()?;

@@ -1,7 +1,5 @@
 //! A message goes in on port 25 and comes out over IMAP, octet for octet, also with the programs people use.
 
-use std::fs;
-
 use e2e::appliance::SENDER;
 use e2e::mail::{self, own_prefix, short_message};
 use e2e::runner::Outcome;
@@ -41,18 +39,7 @@ fn a_message_comes_back_octet_for_octet(appliance: &dyn Appliance, account: &Acc
 
 fn swaks_to_curl_and_mbsync_octet_for_octet(appliance: &dyn Appliance, account: &Account) -> Outcome {
     let message = short_message(SENDER, &account.address, "tools@client.example.org");
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("message");
-    // As a person keeps it: with the line ends of this computer. swaks makes CRLF of them and doubles the dots.
-    let text = String::from_utf8(message.clone())?.replace("\r\n", "\n");
-    fs::write(&file, &text)?;
-    tool::swaks(
-        appliance.addr(Service::Smtp),
-        SENDER,
-        &account.address,
-        &file,
-        &[],
-    )?;
+    tool::swaks(appliance.addr(Service::Smtp), SENDER, &account.address, &message)?;
 
     let fetched = tool::curl(appliance, account, "INBOX;MAILINDEX=1")?;
     own_prefix(&fetched, &message)?;
