@@ -6,6 +6,7 @@ mod flags;
 mod ids;
 mod mailbox_name;
 mod secret;
+mod server_name;
 pub mod structure;
 mod trace;
 
@@ -15,5 +16,6 @@ pub use flags::{Flags, Keyword, KeywordError, SystemFlags};
 pub use ids::{AccountId, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
 pub use mailbox_name::{MailboxName, MailboxNameError};
 pub use secret::Secret;
+pub use server_name::server_label;
 pub use structure::Structure;
 pub use trace::TraceId;
