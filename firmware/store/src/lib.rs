@@ -39,7 +39,7 @@ pub use view::{Entry, Message, View};
 
 use account::SetVerifier;
 use mail::{AccountId, MailboxId, Uid};
-use request::{Pending, Request};
+use request::{Pending, Pulse, Request};
 use shared::Shared;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -166,6 +166,12 @@ impl Store {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Goes once through the writer's queue and changes nothing: whoever gets an answer knows that the
+    /// writer lives (the box's `Alive`).
+    pub async fn pulse(&self) -> Result<(), StoreError> {
+        self.ask(Pulse).await
     }
 
     /// Recomputes every invariant from nothing and says which do not hold. Reads all there is.

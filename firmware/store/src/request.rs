@@ -36,6 +36,17 @@ pub(crate) trait Request: Send + 'static {
     }
 }
 
+/// Nothing is asked; the answer says that the writer answers.
+pub(crate) struct Pulse;
+
+impl Request for Pulse {
+    type Reply = ();
+
+    fn decide(&self, _tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        Ok((None, ()))
+    }
+}
+
 /// A request on its way, whatever its type.
 pub(crate) trait Job: Send {
     /// Octets that it adds to a batch.
