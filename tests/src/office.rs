@@ -21,6 +21,8 @@ pub struct Office {
     pub accounts: Vec<Account>,
     /// Redirects: address, targets.
     pub redirects: Vec<(String, Vec<String>)>,
+    /// Connections from one address at once, when the usual number is not wanted. All tests come from one.
+    pub connections_per_address_max: Option<usize>,
     /// The first line of the provisioning file.
     pub first_line: String,
 }
@@ -35,6 +37,7 @@ impl Office {
         Office {
             accounts: accounts.collect(),
             redirects: Vec::new(),
+            connections_per_address_max: None,
             first_line: "# The office of the tests.".to_owned(),
         }
     }

@@ -58,16 +58,24 @@ impl HostProcess {
     /// # Errors
     /// It cannot be run, or it is still running after [`PATIENCE`].
     pub fn refused(provisioning: &str) -> io::Result<(ExitStatus, String)> {
+        HostProcess::refused_on(0, provisioning)
+    }
+
+    /// Runs `maild` on a port base where it cannot serve; gives its exit status and what it said.
+    ///
+    /// # Errors
+    /// It cannot be run, or it is still running after [`PATIENCE`].
+    pub fn refused_on(port_base: u16, provisioning: &str) -> io::Result<(ExitStatus, String)> {
         let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
         fs::write(folder.path().join("postolka.toml"), provisioning)?;
-        to_its_end(&folder)
+        to_its_end(&folder, port_base)
     }
 }
 
 /// Runs `maild` on a folder until it ends.
-fn to_its_end(folder: &TempDir) -> io::Result<(ExitStatus, String)> {
+fn to_its_end(folder: &TempDir, port_base: u16) -> io::Result<(ExitStatus, String)> {
     let lines = Lines::default();
-    let mut child = command(folder)?.spawn()?;
+    let mut child = command(folder, port_base)?.spawn()?;
     listen(&mut child, &lines);
     let status = wait(&mut child, PATIENCE);
     if status.is_err() {
@@ -101,7 +109,7 @@ impl Running {
     /// # Errors
     /// It cannot be run, or it is still running after [`PATIENCE`].
     pub fn another(&self) -> io::Result<(ExitStatus, String)> {
-        to_its_end(&self.folder)
+        to_its_end(&self.folder, 0)
     }
 
     fn ended(&self, what: &str) -> io::Error {
@@ -149,7 +157,7 @@ impl Appliance for Running {
             return Err(io::Error::other("it is on"));
         }
         let mark = self.lines.mark();
-        let mut child = command(&self.folder)?.spawn()?;
+        let mut child = command(&self.folder, 0)?.spawn()?;
         listen(&mut child, &self.lines);
         self.child = Some(child);
         let said = self
@@ -208,12 +216,18 @@ impl Drop for Running {
     }
 }
 
-fn command(folder: &TempDir) -> io::Result<Command> {
+fn command(folder: &TempDir, port_base: u16) -> io::Result<Command> {
     let mut command = Command::new(maild()?);
     command
         .arg("--data")
         .arg(folder.path().join("data"))
-        .args(["--listen", "127.0.0.1", "--port-base", "0", "--provision"])
+        .args([
+            "--listen",
+            "127.0.0.1",
+            "--port-base",
+            &port_base.to_string(),
+            "--provision",
+        ])
         .arg(folder.path().join("postolka.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

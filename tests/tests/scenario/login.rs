@@ -10,7 +10,8 @@ e2e::scenarios![shared
     l2_every_refusal_reads_the_same,
     n1_ntlm_is_refused_without_a_challenge,
     authenticate_plain_takes_an_initial_response,
-    no_mailbox_opens_without_login;
+    no_mailbox_opens_without_login,
+    ai1_nothing_large_is_kept_before_login;
     own l5_ten_failures_shut_an_address_out,
 ];
 
@@ -108,6 +109,32 @@ fn no_mailbox_opens_without_login(appliance: &dyn Appliance, _account: &Account)
             "{command}: {refused:?}"
         );
     }
+    Ok(())
+}
+
+/// AI1
+fn ai1_nothing_large_is_kept_before_login(appliance: &dyn Appliance, account: &Account) -> Outcome {
+    let mut other = appliance.imap_of(account)?;
+    for literal in ["{2147483647}", "{18446744073709551616}", "{-1}", "{5000}"] {
+        let mut imap = appliance.imap()?;
+        let refused = imap.command(&format!("LOGIN {literal}"));
+        // Refused before a single octet of it, or the connection ends.
+        let is_refused = refused.map_or(true, |refused| !refused.is_ok());
+        assert!(is_refused, "{literal} was taken");
+        other.ok("NOOP")?;
+    }
+    let mut imap = appliance.imap()?;
+    let flood = [b"a LOGIN ".as_slice(), &vec![b'('; 10 << 20], b"\r\n"].concat();
+    // The box may hang up in the middle of it.
+    let _ = imap.conversation.send(&flood);
+    let said = imap.conversation.line().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let is_refused = said.is_empty()
+        || ["a BAD", "* BAD", "* BYE"]
+            .iter()
+            .any(|start| said.starts_with(start));
+    assert!(is_refused, "{said}");
+    other.ok("NOOP")?;
     Ok(())
 }
 

@@ -5,14 +5,15 @@ use std::time::Duration;
 use e2e::appliance::SENDER;
 use e2e::mail::short_message;
 use e2e::runner::Outcome;
-use e2e::{Account, Appliance, Conversation, Service};
+use e2e::{Account, Appliance, Conversation, Office, Plan, Service, Smtp, Stage};
 
 e2e::scenarios![shared
     p2_no_other_port_listens,
     p3_a_plain_command_gets_no_greeting_inside_tls_ports,
     p4_imaps_offers_no_starttls,
     t4_a_peer_whose_handshake_fails_may_come_back_in_plain_text,
-    a_silent_client_gets_the_greeting_first,
+    a_silent_client_gets_the_greeting_first;
+    own d17_too_many_connections_are_told_so_and_the_others_stay,
 ];
 
 /// P2, D31
@@ -91,7 +92,7 @@ fn t4_a_peer_whose_handshake_fails_may_come_back_in_plain_text(
 
 /// RFC 5321 §4.3.1: the client waits for the greeting, so the server speaks without being asked.
 fn a_silent_client_gets_the_greeting_first(appliance: &dyn Appliance, _account: &Account) -> Outcome {
-    let mut smtp = e2e::Smtp::connect(appliance.addr(Service::Smtp))?;
+    let mut smtp = Smtp::connect(appliance.addr(Service::Smtp))?;
     assert_eq!(smtp.greeting.code, 220);
     // H7: one name, wherever it is told.
     for command in ["HELO client.example.org", "EHLO client.example.org"] {
@@ -103,5 +104,38 @@ fn a_silent_client_gets_the_greeting_first(appliance: &dyn Appliance, _account: 
         );
     }
     assert!(smtp.greeting.lines[0].contains("ESMTP"), "{:?}", smtp.greeting);
+    Ok(())
+}
+
+/// D17: thirty connections from one address; the next one is told why it is turned away.
+fn d17_too_many_connections_are_told_so_and_the_others_stay(stage: &dyn Stage) -> Outcome {
+    let mut office = Office::for_names(["anna"]);
+    office.connections_per_address_max = Some(30);
+    let appliance = stage.appliance(Plan::of(office))?;
+    let mut open: Vec<Smtp> = (0..30).map(|_| appliance.smtp()).collect::<Result<_, _>>()?;
+    for _ in 0..3 {
+        let refused = Smtp::connect(appliance.addr(Service::Smtp))?;
+        assert_eq!(refused.greeting.code, 421, "{:?}", refused.greeting);
+    }
+    let refused = Conversation::connect_tls(
+        appliance.addr(Service::Imaps),
+        appliance.tls()?,
+        appliance.host_name(),
+    );
+    let said = refused.and_then(|mut conversation| conversation.rest());
+    let said = String::from_utf8_lossy(&said?).into_owned();
+    assert!(said.starts_with("* BYE "), "{said}");
+    for smtp in &mut open {
+        assert_eq!(smtp.command("NOOP")?.code, 250);
+    }
+    // One goes, one may come.
+    open.pop().ok_or("thirty are open")?.quit()?;
+    let until = std::time::Instant::now() + e2e::client::PATIENCE;
+    while Smtp::connect(appliance.addr(Service::Smtp))?.greeting.code == 421 {
+        assert!(
+            std::time::Instant::now() < until,
+            "the place of the one that went is not given again"
+        );
+    }
     Ok(())
 }

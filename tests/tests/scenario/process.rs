@@ -9,12 +9,13 @@ use e2e::appliance::SENDER;
 use e2e::mail::{ATTACHMENT_OCTETS, MESSAGE_OCTETS_MAX, own_prefix, short_message, with_attachment};
 use e2e::runner::Outcome;
 use e2e::stage::{HostProcess, resident_octets};
-use e2e::{Appliance, Office, Plan, Stage};
+use e2e::{Appliance, Office, Plan, Service, Stage};
 
 e2e::scenarios![; own
     s9_four_large_messages_at_once_take_little_memory,
     d6_the_index_is_disposable,
     a_wrong_provisioning_file_is_refused_with_its_line,
+    a_taken_port_is_told,
     a_second_process_on_the_same_data_is_refused,
     sigterm_ends_it_cleanly_and_the_mail_is_there,
 ];
@@ -189,6 +190,23 @@ fn a_wrong_provisioning_file_is_refused_with_its_line(_stage: &dyn Stage) -> Out
     Ok(())
 }
 
+fn a_taken_port_is_told(_stage: &dyn Stage) -> Outcome {
+    // Somebody listens where SMTP is to be: port base + 25.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let port = taken.local_addr()?.port();
+    let office = Office::for_names(["anna"]);
+    let (status, said) = HostProcess::refused_on(port - Service::Smtp.port(), &office.provisioning())?;
+    assert!(
+        !status.success() && said.contains(&port.to_string()),
+        "{status}: {said}"
+    );
+    assert!(
+        !said.contains("LISTENING") && !said.contains("panicked"),
+        "{said}"
+    );
+    Ok(())
+}
+
 fn a_second_process_on_the_same_data_is_refused(_stage: &dyn Stage) -> Outcome {
     let running = HostProcess::start(Plan::of(Office::for_names(["anna"])))?;
     let account = running.office().accounts[0].clone();
@@ -211,7 +229,7 @@ fn sigterm_ends_it_cleanly_and_the_mail_is_there(_stage: &dyn Stage) -> Outcome 
     let mut running = HostProcess::start(Plan::of(Office::for_names(["anna"])))?;
     let account = running.office().accounts[0].clone();
     let stop = AtomicBool::new(false);
-    let addr = running.addr(e2e::Service::Smtp);
+    let addr = running.addr(Service::Smtp);
     let acknowledged = std::thread::scope(|scope| -> Result<u64, Box<dyn std::error::Error>> {
         let client = scope.spawn(|| {
             let mut count = 0;

@@ -159,8 +159,16 @@ fn t3_a_session_is_resumed(appliance: &dyn Appliance, _account: &Account) -> Out
 /// T3
 fn t3_renegotiation_is_refused(appliance: &dyn Appliance, _account: &Account) -> Outcome {
     let addr = appliance.addr(Service::Imaps);
-    let mut client = Command::new("openssl")
-        .args(["s_client", "-tls1_2", "-connect", &addr.to_string()])
+    let mut client = Command::new("timeout")
+        // A request that is ignored is refused as well; s_client would wait for ever.
+        .args([
+            "60",
+            "openssl",
+            "s_client",
+            "-tls1_2",
+            "-connect",
+            &addr.to_string(),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
