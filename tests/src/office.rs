@@ -1,7 +1,5 @@
 //! The office that a box of the tests serves, and its provisioning file.
 
-use std::fmt::Write;
-
 /// The domain of the office.
 pub const DOMAIN: &str = "office.example";
 
@@ -12,6 +10,8 @@ pub struct Account {
     pub address: String,
     /// The password in clear.
     pub password: String,
+    /// What stands in the provisioning file instead, if not that.
+    pub password_hash: Option<&'static str>,
 }
 
 /// Whom a box serves. Written out as `postolka.toml`.
@@ -23,21 +23,27 @@ pub struct Office {
     pub redirects: Vec<(String, Vec<String>)>,
     /// Connections from one address at once, when the usual number is not wanted. All tests come from one.
     pub connections_per_address_max: Option<usize>,
+    /// Failed logins of one address before it is shut out (L5), when the usual number is not wanted.
+    pub login_failures_max: Option<usize>,
     /// The first line of the provisioning file.
     pub first_line: String,
 }
 
 impl Office {
-    /// An office with one account for each name.
+    /// An office with one account for each name. Each has a second address that leads to it.
     pub fn for_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Office {
-        let accounts = names.into_iter().map(|name| Account {
-            address: format!("{}@{DOMAIN}", local_part(name)),
-            password: PASSWORD.to_owned(),
-        });
+        let addresses = names
+            .into_iter()
+            .map(|name| format!("{}@{DOMAIN}", local_part(name)));
+        let accounts: Vec<Account> = addresses.map(Account::new).collect();
+        let redirects = accounts.iter().enumerate();
+        let redirects = redirects
+            .map(|(number, account)| (format!("also-{number}@{DOMAIN}"), vec![account.address.clone()]));
         Office {
-            accounts: accounts.collect(),
-            redirects: Vec::new(),
+            redirects: redirects.collect(),
+            accounts,
             connections_per_address_max: None,
+            login_failures_max: Some(1000),
             first_line: "# The office of the tests.".to_owned(),
         }
     }
@@ -63,10 +69,9 @@ impl Office {
             "admin.mrc@foo.com",
             "jones@xyz.com",
         ];
-        let accounts = addresses.into_iter().map(|address| Account {
-            address: address.to_owned(),
-            password: PASSWORD.to_owned(),
-        });
+        let accounts = addresses
+            .into_iter()
+            .map(|address| Account::new(address.to_owned()));
         Office {
             accounts: accounts.collect(),
             ..Office::for_names([])
@@ -86,9 +91,12 @@ impl Office {
         domains
     }
 
-    /// Who gets the mail to postmaster (C6).
-    pub fn postmasters(&self) -> Vec<Account> {
-        self.accounts.first().cloned().into_iter().collect()
+    /// Who gets the mail to postmaster (C6): the first account.
+    ///
+    /// # Panics
+    /// There is nobody.
+    pub fn owner(&self) -> &Account {
+        self.accounts.first().expect("an office has an owner")
     }
 
     /// The address of a redirect to this person.
@@ -101,14 +109,62 @@ impl Office {
 
     /// The provisioning file.
     pub fn provisioning(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "{}", self.first_line);
-        text
+        let mut lines = vec![self.first_line.clone()];
+        for domain in self.domains() {
+            lines.push(format!("[[domain]]\nname = {}", quoted(domain)));
+        }
+        for account in &self.accounts {
+            let secret = match account.password_hash {
+                Some(hash) => format!("password_hash = {}", quoted(hash)),
+                None => format!("password = {}", quoted(&account.password)),
+            };
+            lines.push(format!(
+                "[[mailbox]]\naddress = {}\n{secret}",
+                quoted(&account.address)
+            ));
+        }
+        for (address, targets) in &self.redirects {
+            let targets: Vec<String> = targets.iter().map(|target| quoted(target)).collect();
+            let targets = targets.join(", ");
+            lines.push(format!(
+                "[[redirect]]\naddress = {}\ntargets = [{targets}]",
+                quoted(address)
+            ));
+        }
+        lines.push("[limits]".to_owned());
+        let limits = [
+            ("connections_per_address", self.connections_per_address_max),
+            ("login_failures", self.login_failures_max),
+        ];
+        for (key, value) in limits {
+            lines.extend(value.map(|value| format!("{key} = {value}")));
+        }
+        lines.join("\n") + "\n"
     }
+}
+
+impl Account {
+    /// A person with the password of all.
+    fn new(address: String) -> Account {
+        Account {
+            address,
+            password: PASSWORD.to_owned(),
+            password_hash: Some(PASSWORD_HASH),
+        }
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Everybody's password. It has what breaks careless quoting.
 pub const PASSWORD: &str = "kn\u{11b}\u{17e} \"na\\ koni\"";
+
+/// The same by `openssl passwd -6`, as an older server would have it (L3). Hashing fifty passwords before the first
+/// service listens would be what an emulated box does longest.
+const PASSWORD_HASH: &str = "$6$e2eofficeexample$zS.kB19GQNVpEFfjSmt2tTHvSRt.4o.WvSp320G/1ByU.3/rMO0Z8VSUJ3cmT9yyVGN2UPPv5kSBMrbN7rCKw0";
 
 /// A name as a local part of at most 64 octets (RFC 5321 §4.5.3.1.1).
 fn local_part(name: &str) -> &str {

@@ -49,6 +49,9 @@ macro_rules! scenarios {
     };
 }
 
+/// People of the shared box who belong to no scenario: the owner, who comes first, and two who get mail with others.
+pub const OTHERS: [&str; 3] = ["owner", "colleague", "deputy"];
+
 /// The shared box, started when the first scenario wants it. A start that failed is not tried again.
 type SharedBox = Mutex<Option<Result<Arc<dyn Appliance>, String>>>;
 
@@ -57,12 +60,11 @@ pub fn main(stage: &Arc<dyn Stage>, scenarios: Vec<Scenario>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two cores, an emulator and time limits: one after the other unless somebody asks for more.
     arguments.test_threads.get_or_insert(1);
-    let office = Arc::new(Office::for_names(
-        scenarios
-            .iter()
-            .filter(|scenario| matches!(scenario.run, Run::Shared(_)))
-            .map(|scenario| scenario.name),
-    ));
+    let shared_names = scenarios
+        .iter()
+        .filter(|scenario| matches!(scenario.run, Run::Shared(_)))
+        .map(|scenario| scenario.name);
+    let office = Arc::new(Office::for_names(OTHERS.into_iter().chain(shared_names)));
     let shared = Arc::new(SharedBox::default());
     let trials = scenarios
         .into_iter()

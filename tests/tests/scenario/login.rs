@@ -12,7 +12,8 @@ e2e::scenarios![shared
     authenticate_plain_takes_an_initial_response,
     no_mailbox_opens_without_login,
     ai1_nothing_large_is_kept_before_login;
-    own l5_ten_failures_shut_an_address_out,
+    own l3_imported_hashes_are_verified,
+    l5_ten_failures_shut_an_address_out,
 ];
 
 const REFUSED: &str = "NO [AUTHENTICATIONFAILED]";
@@ -58,6 +59,26 @@ fn l2_every_refusal_reads_the_same(appliance: &dyn Appliance, account: &Account)
     }
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");
+    Ok(())
+}
+
+/// L3: a password that came as plain text, and one that came as the hash of an older server.
+fn l3_imported_hashes_are_verified(stage: &dyn Stage) -> Outcome {
+    let mut office = Office::for_names(["plain", "imported"]);
+    office.accounts[0].password_hash = None;
+    let mut appliance = stage.appliance(Plan::of(office))?;
+    for _ in 0..2 {
+        for account in &appliance.office().accounts {
+            appliance.imap_of(account)?.ok("SELECT INBOX")?;
+            let refused = appliance
+                .imap()?
+                .command(&login_command(&account.address, "another"))?;
+            assert!(refused.tagged.starts_with(REFUSED), "{refused:?}");
+        }
+        // Replaced by a hash of our own, it is still the same password.
+        appliance.cut_power()?;
+        appliance.start()?;
+    }
     Ok(())
 }
 
@@ -140,7 +161,9 @@ fn ai1_nothing_large_is_kept_before_login(appliance: &dyn Appliance, account: &A
 
 /// L5: the same wrong password counts once, so that an old telephone does not lock out the office.
 fn l5_ten_failures_shut_an_address_out(stage: &dyn Stage) -> Outcome {
-    let appliance = stage.appliance(Plan::of(Office::for_names(["patient"])))?;
+    let mut office = Office::for_names(["patient"]);
+    office.login_failures_max = None;
+    let appliance = stage.appliance(Plan::of(office))?;
     let account = &appliance.office().accounts[0];
     // Thirty times the same old password is one failure.
     for _ in 0..30 {

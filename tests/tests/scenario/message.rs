@@ -85,14 +85,8 @@ fn d37_the_reply_names_the_trace_that_stands_in_the_message(
 
 /// S8: what several people get is one message; each has it, each can remove it alone.
 fn s8_one_message_reaches_several_people(appliance: &dyn Appliance, account: &Account) -> Outcome {
-    let names = [
-        "a_message_comes_back_octet_for_octet",
-        "as27_the_name_of_a_client_is_not_copied_blindly",
-    ];
-    let mut people: Vec<&Account> = names
-        .iter()
-        .map(|name| appliance.office().account(name))
-        .collect();
+    let office = appliance.office();
+    let mut people = vec![office.account("colleague"), office.account("deputy")];
     people.push(account);
     let message = short_message(SENDER, &account.address, "several@client.example.org");
     let mut smtp = appliance.smtp()?;
