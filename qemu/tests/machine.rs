@@ -131,6 +131,8 @@ fn a_machine_dies_with_the_process_that_started_it() {
     let mut holder = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", ME, "--nocapture"])
         .env("QEMU_TEST_HOLD", folder.path())
+        // What it cannot clear away, being killed, goes with our folder.
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
