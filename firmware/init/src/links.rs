@@ -1,6 +1,6 @@
 //! The network cards, each with its netd while it has a carrier.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 
 use handoff::{Address, Addresses, FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
@@ -39,14 +39,17 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Links {
     pub(crate) network: Network,
-    pub(crate) links: Vec<Link>,
+    pub(crate) list: Vec<Link>,
+    /// The DNS servers of all leases, as they are written down.
+    resolvers: Vec<Ipv4Addr>,
 }
 
 impl Links {
     pub(crate) fn new(network: Network) -> Self {
         Self {
             network,
-            links: Vec::new(),
+            list: Vec::new(),
+            resolvers: Vec::new(),
         }
     }
 
@@ -55,7 +58,7 @@ impl Links {
     pub(crate) fn refresh(&mut self, console: &mut Console, now_ms: u64) {
         self.network.drain();
         let cards = network::cards();
-        let (network, links) = (&self.network, &mut self.links);
+        let (network, links) = (&self.network, &mut self.list);
         links.retain_mut(|link| {
             let stays = cards.iter().any(|card| card.index == link.card.index);
             if !stays {
@@ -92,7 +95,7 @@ impl Links {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
-        for link in &mut self.links {
+        for link in &mut self.list {
             // The kernel ends the address at the same time.
             if link
                 .held
@@ -113,6 +116,21 @@ impl Links {
                 }
             }
         }
+        self.write_resolvers(console);
+    }
+
+    fn write_resolvers(&mut self, console: &mut Console) {
+        let leases = self
+            .list
+            .iter()
+            .filter_map(|link| Some(&link.held.as_ref()?.lease));
+        let resolvers: Vec<Ipv4Addr> = leases.flat_map(|lease| &lease.dns).copied().collect();
+        if resolvers != self.resolvers {
+            if let Err(error) = network::write_resolv_conf(&resolvers) {
+                console.line(&format!("The DNS servers could not be written down: {error}"));
+            }
+            self.resolvers = resolvers;
+        }
     }
 
     /// When [`Links::tick`] is to be called.
@@ -122,12 +140,12 @@ impl Links {
             let ends_ms = link.held.as_ref().and_then(|held| held.ends_ms);
             start_ms.into_iter().chain(ends_ms).min()
         };
-        self.links.iter().filter_map(of).min()
+        self.list.iter().filter_map(of).min()
     }
 
     /// Takes what the netd of one card has said.
     pub(crate) fn told(&mut self, at: usize, console: &mut Console, now_ms: u64) {
-        let Some(link) = self.links.get_mut(at) else {
+        let Some(link) = self.list.get_mut(at) else {
             return;
         };
         let Some(child) = &mut link.child else { return };
@@ -143,7 +161,7 @@ impl Links {
 
     /// Prints what the netd of one card has written.
     pub(crate) fn said(&mut self, at: usize, console: &mut Console, now_ms: u64) {
-        let Some(link) = self.links.get_mut(at) else {
+        let Some(link) = self.list.get_mut(at) else {
             return;
         };
         let Some(child) = &mut link.child else { return };
@@ -155,7 +173,7 @@ impl Links {
     /// A child has ended; whether it was one of these.
     pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) -> bool {
         let is_it = |link: &&mut Link| link.child.as_ref().is_some_and(|child| child.pid == pid);
-        let Some(link) = self.links.iter_mut().find(is_it) else {
+        let Some(link) = self.list.iter_mut().find(is_it) else {
             return false;
         };
         let Some(child) = link.child.take() else {
@@ -180,7 +198,7 @@ impl Links {
 
     /// On the way down: no netd is started any more.
     pub(crate) fn stop(&mut self) {
-        for link in &mut self.links {
+        for link in &mut self.list {
             link.start_ms = None;
             link.card.has_carrier = false;
             if let Some(child) = &link.child {
@@ -190,18 +208,18 @@ impl Links {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        for child in self.links.iter().filter_map(|link| link.child.as_ref()) {
+        for child in self.list.iter().filter_map(|link| link.child.as_ref()) {
             child.signal(signal);
         }
     }
 
     pub(crate) fn has_children(&self) -> bool {
-        self.links.iter().any(|link| link.child.is_some())
+        self.list.iter().any(|link| link.child.is_some())
     }
 
     /// All addresses of the box but loopback: those by lease, and those that IPv6 made by itself.
     pub(crate) fn addresses(&self) -> Vec<(String, IpAddr, u8)> {
-        let leased = self.links.iter().filter_map(|link| {
+        let leased = self.list.iter().filter_map(|link| {
             let lease = &link.held.as_ref()?.lease;
             Some((
                 link.card.name.as_str().to_owned(),
@@ -215,7 +233,7 @@ impl Links {
     /// IPv6 addresses on cards with a carrier. On others the kernel keeps them, where nobody can use them.
     fn ipv6_addresses(&self) -> impl Iterator<Item = (String, IpAddr, u8)> {
         network::ipv6_addresses().into_iter().filter(|(interface, _, _)| {
-            let mut links = self.links.iter();
+            let mut links = self.list.iter();
             links.any(|link| link.card.has_carrier && link.card.name.as_str() == interface)
         })
     }
@@ -225,10 +243,10 @@ impl Links {
         let is_routed =
             |(_, ip, _): (String, IpAddr, u8)| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
         let has_address =
-            self.links.iter().any(|link| link.held.is_some()) || self.ipv6_addresses().any(is_routed);
-        let refused = self.links.iter().find_map(|link| link.trouble.clone());
-        let has_carrier = self.links.iter().any(|link| link.card.has_carrier);
-        diagnose(!self.links.is_empty(), has_carrier, has_address, refused)
+            self.list.iter().any(|link| link.held.is_some()) || self.ipv6_addresses().any(is_routed);
+        let refused = self.list.iter().find_map(|link| link.trouble.clone());
+        let has_carrier = self.list.iter().any(|link| link.card.has_carrier);
+        diagnose(!self.list.is_empty(), has_carrier, has_address, refused)
     }
 }
 
@@ -303,6 +321,8 @@ impl Link {
     fn stop(&mut self, network: &Network) {
         self.withdraw(network);
         self.start_ms = None;
+        // Also of a card that was pulled out: its netd is not started again.
+        self.card.has_carrier = false;
         self.trouble = None;
         if let Some(child) = &self.child {
             child.send(&ToNetd::Stop, &[]);

@@ -33,6 +33,7 @@ pub(crate) struct Mail {
     closed: Vec<Trouble>,
     provision: Option<Provision>,
     is_ready: bool,
+    is_stopping: bool,
     fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
     status: Vec<ConsoleLine>,
     /// The last sign of life of this maild, from its first on.
@@ -168,10 +169,11 @@ impl Mail {
         }
     }
 
-    /// A child has ended; whether it was maild.
-    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) -> bool {
+    /// A child has ended. If it was maild, it is started again, later each time; on the way down it is not, and only
+    /// an end that was not clean is told.
+    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) {
         let Some(child) = self.child.take_if(|child| child.pid == pid) else {
-            return false;
+            return;
         };
         let ran_ms = now_ms.saturating_sub(child.since_ms);
         for line in child.last_words(now_ms) {
@@ -179,6 +181,12 @@ impl Mail {
         }
         self.is_ready = false;
         let how = ending(status);
+        if self.is_stopping {
+            if !matches!(status, WaitStatus::Exited(_, 0)) {
+                console.line(&format!("maild {how}."));
+            }
+            return;
+        }
         let delay_ms = self.restarts.ended(ran_ms);
         let (seconds, tenths) = (delay_ms / 1000, delay_ms % 1000 / 100);
         console.line(&format!(
@@ -186,35 +194,15 @@ impl Mail {
         ));
         self.last_end = Some(how);
         self.start_ms = Some(now_ms + delay_ms);
-        true
     }
 
     /// On the way down: asks maild to finish. It is not started again.
     pub(crate) fn stop(&mut self, deadline_ms: u32) {
         self.start_ms = None;
+        self.is_stopping = true;
         if let Some(child) = &self.child {
             child.send(&ToMaild::Stop { deadline_ms }, &[]);
         }
-    }
-
-    /// Its end on the way down is nothing to tell, unless it was not clean.
-    pub(crate) fn ended_in_stop(
-        &mut self,
-        pid: Pid,
-        status: WaitStatus,
-        console: &mut Console,
-        now_ms: u64,
-    ) -> bool {
-        let Some(child) = self.child.take_if(|child| child.pid == pid) else {
-            return false;
-        };
-        for line in child.last_words(now_ms) {
-            console.line(&format!("maild: {line}"));
-        }
-        if !matches!(status, WaitStatus::Exited(_, 0)) {
-            console.line(&format!("maild {}.", ending(status)));
-        }
-        true
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

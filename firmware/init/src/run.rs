@@ -18,7 +18,6 @@ use crate::network::{self, Network};
 use crate::page::{Page, State};
 use crate::shutdown::{self, Goal, Order, STOP_MS, Shutdown};
 use crate::signals::{self, Signals};
-use crate::spawn;
 use crate::storage::{LOOK_MS, Step, Storage};
 use crate::trouble::Trouble;
 use crate::version::Version;
@@ -254,7 +253,7 @@ impl Machine {
                 .map(|fd| (Source::MailOutput, fd, PollFlags::POLLIN));
             all.extend(control.into_iter().chain(output));
         }
-        for (at, link) in self.links.links.iter().enumerate() {
+        for (at, link) in self.links.list.iter().enumerate() {
             let Some(child) = &link.child else { continue };
             let control = child
                 .control_fd()
@@ -308,11 +307,12 @@ impl Machine {
         let now_ms = self.now_ms();
         for (pid, status) in signals::reap() {
             let console = &mut self.console;
-            let _ = if self.shutdown.is_some() {
-                self.mail.ended_in_stop(pid, status, console, now_ms)
+            if self.links.ended(pid, status, console, now_ms) {
+                // Its card may be gone, and was kept for this moment.
+                self.links.refresh(console, now_ms);
             } else {
-                self.mail.ended(pid, status, console, now_ms)
-            } || self.links.ended(pid, status, console, now_ms);
+                self.mail.ended(pid, status, console, now_ms);
+            }
         }
     }
 
@@ -321,7 +321,6 @@ impl Machine {
         if self.shutdown.is_some() {
             return;
         }
-        spawn::log("stopping");
         self.shutdown = Some(Shutdown::begin(goal, self.now_ms()));
         self.mail.stop(STOP_MS);
         self.links.stop();

@@ -2,7 +2,7 @@
 //! processes and descriptors, and three descriptors: the control socket as standard input, and a pipe to init.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, Write};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -168,14 +168,6 @@ fn drop_bounding_set() -> nix::Result<()> {
         };
     }
     Ok(())
-}
-
-/// Leaves a word in the kernel's log, where the console's history is kept.
-pub(crate) fn log(text: &str) {
-    if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        // Priority 6 (informational): below what the kernel shows on the console, where init has written it.
-        let _ = kmsg.write_all(format!("<6>init: {text}\n").as_bytes());
-    }
 }
 
 #[cfg(test)]

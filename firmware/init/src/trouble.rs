@@ -65,7 +65,7 @@ impl Trouble {
                 "Connect a disk or card of at least 128 MiB and start the box again.",
             ),
             Self::UnreadableData { device, reason } => (
-                format!("The mail on {device} cannot be read: {reason}."),
+                format!("The mail on {device} cannot be used: {reason}."),
                 "It was not touched. Keep the disk; restore it or a backup on another computer.",
             ),
             Self::Unwritable { device, reason } => (

@@ -151,5 +151,5 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// Transaction ids and jitter.
 fn random() -> u32 {
-    getrandom::u32().expect("init waits for the kernel's random source before it starts us")
+    getrandom::u32().expect("getrandom(2) waits until it is ready and then never fails")
 }

@@ -42,13 +42,12 @@ fn describe(name: &str) -> Option<Device> {
     let folder = Path::new("/sys/class/block").join(name);
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
     let sectors: u64 = read("size").trim().parse().ok()?;
-    // A drive without a medium has no sectors; zram and loop devices are memory; boot partitions of eMMC are not
-    // for us.
-    if sectors == 0
-        || ["zram", "loop", "ram", "mtdblock"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    {
+    // A drive without a medium has no sectors; zram and loop devices are memory; the boot areas of an eMMC
+    // (mmcblk0boot0) belong to the board's firmware.
+    let is_memory = ["zram", "loop", "ram"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    if sectors == 0 || is_memory || name.starts_with("mmcblk") && name.contains("boot") {
         return None;
     }
     let uevent = read("uevent");

@@ -10,7 +10,7 @@ mod sockets;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -62,7 +62,7 @@ impl Network {
         self.netlink.up(index)
     }
 
-    /// Applies a lease that [`check`] has passed: address, default route, resolvers, MTU.
+    /// Applies a lease that [`check`] has passed: address, default route, MTU.
     pub(crate) fn apply(&self, index: u32, lease: &Lease) -> io::Result<()> {
         self.netlink.address(index, lease)?;
         if let Some(gateway) = lease.gateway {
@@ -71,7 +71,7 @@ impl Network {
         if let Some(mtu) = lease.mtu {
             self.netlink.mtu(index, mtu)?;
         }
-        write_resolv_conf(lease)
+        Ok(())
     }
 
     /// Takes a lease's address away, and with it the route that prefers it as source.
@@ -141,9 +141,10 @@ pub(crate) fn set_host_name(name: &HostName) -> io::Result<()> {
     nix::unistd::sethostname(name.as_str()).map_err(io::Error::from)
 }
 
-fn write_resolv_conf(lease: &Lease) -> io::Result<()> {
+/// Tells the programs of the box whom to ask for names.
+pub(crate) fn write_resolv_conf(servers: &[Ipv4Addr]) -> io::Result<()> {
     let mut text = String::new();
-    for server in &lease.dns {
+    for server in servers {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "nameserver {server}");
     }
