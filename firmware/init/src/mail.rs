@@ -149,9 +149,11 @@ impl Mail {
             Told::Message(received) => match received.message {
                 FromMaild::Ready { fingerprint } => {
                     self.fingerprint = Some(fingerprint);
-                    self.is_ready = true;
-                    let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
-                    console.line(&format!("LISTENING {}", ports.join(" ")));
+                    // Once for each start, however often it is said.
+                    if !std::mem::replace(&mut self.is_ready, true) {
+                        let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
+                        console.line(&format!("LISTENING {}", ports.join(" ")));
+                    }
                 }
                 FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
                 FromMaild::Alive => self.alive_ms = Some(now_ms),
