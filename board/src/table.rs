@@ -11,8 +11,8 @@ pub struct Board {
     compatible: &'static str,
 }
 
-/// Source of the names: `arch/arm64/boot/dts` of Linux 6.12. "ACT" is the green LED beside the power socket; the red
-/// one ("PWR") stays with the power supply's own warning.
+/// Source of the names: `arch/arm/boot/dts/broadcom` of Linux 6.12. "ACT" is the green LED beside the power socket; the
+/// red one ("PWR") stays with the power supply's own warning, except on the 400, which has no other.
 const BOARDS: [Board; 6] = [
     Board {
         compatible: "linux,dummy-virt",
@@ -37,7 +37,7 @@ const BOARDS: [Board; 6] = [
     Board {
         compatible: "raspberrypi,400",
         name: "Raspberry Pi 400",
-        led: Some("ACT"),
+        led: Some("PWR"),
     },
     Board {
         compatible: "raspberrypi,4-compute-module",
