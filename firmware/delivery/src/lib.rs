@@ -96,3 +96,7 @@ impl Delivery {
 fn is_full(error: &StoreError) -> bool {
     matches!(error, StoreError::Full)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

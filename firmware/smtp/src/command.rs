@@ -423,3 +423,214 @@ fn number(digits: &[u8]) -> u64 {
         number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use smtp_proto::Request;
+
+    #[allow(clippy::needless_pass_by_value)] // So that the many calls are short.
+    fn check(line: &str, expected: Result<Command, CommandError>) {
+        assert_eq!(Command::parse(line.as_bytes()), expected, "{line}");
+    }
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    /// The reverse path of `MAIL FROM:` + `path`.
+    fn reverse_path(path: &str) -> Result<ReversePath, CommandError> {
+        match Command::parse(format!("MAIL FROM:{path}").as_bytes())? {
+            Command::Mail(mail) => Ok(mail.reverse_path),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn verbs_are_known_in_any_case_and_only_whole() {
+        check("DATA", Ok(Command::Data));
+        check("dAtA \t", Ok(Command::Data));
+        check("DATAX", Err(CommandError::Unknown));
+        check("DAT", Err(CommandError::Unknown));
+        check(" DATA", Err(CommandError::Unknown));
+        check("DATA\t1", Err(CommandError::Unknown));
+        check("", Err(CommandError::Unknown));
+        check("MAIL", Err(CommandError::ReversePath));
+        check("RCPT FROM:<a@b.test>", Err(CommandError::ForwardPath));
+        check(
+            "mAiL fRoM:<>",
+            Ok(Command::Mail(Mail {
+                reverse_path: ReversePath::Null,
+                size_octets: None,
+            })),
+        );
+        check("RCPT TO:<pOSTMASTER>", Ok(Command::Rcpt(ForwardPath::Postmaster)));
+    }
+
+    /// D41: what came with AUTH is not kept.
+    #[test]
+    fn d41_auth_keeps_nothing() {
+        check("AUTH PLAIN AGFubmEAc2VjcmV0", Ok(Command::Auth));
+    }
+
+    /// RFC 5321 §4.1.2, §4.1.3
+    #[test]
+    fn a_path_is_read_as_the_grammar_says() {
+        for (path, expected) in [
+            ("<a@b.test>", "a@b.test"),
+            (" <A.b+c@B.Test>", "A.b+c@b.test"),
+            ("<\"a b\"@b.test>", "\"a b\"@b.test"),
+            ("<\"a>b\"@b.test>", "\"a>b\"@b.test"),
+            (r#"<"a\"\\>b"@b.test>"#, r#""a\"\\>b"@b.test"#),
+            ("<\"a\"@b.test>", "a@b.test"),
+            ("<@one.test,@two.test:a@b.test>", "a@b.test"),
+            ("<a@localhost>", "a@localhost"),
+            ("<a@xn--hky-ela4t.test>", "a@xn--hky-ela4t.test"),
+        ] {
+            assert_eq!(
+                reverse_path(path),
+                Ok(ReversePath::Address(address(expected))),
+                "{path}"
+            );
+        }
+        for (path, literal) in [
+            ("<a@[192.0.2.1]>", "192.0.2.1"),
+            ("<a@[ipv6:2001:db8::1]>", "2001:db8::1"),
+        ] {
+            let domain = Domain::literal(literal.parse().unwrap());
+            let expected = Address {
+                domain,
+                ..address("a@b.test")
+            };
+            assert_eq!(reverse_path(path), Ok(ReversePath::Address(expected)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        let long_local_part = format!("<{}@b.test>", "a".repeat(65));
+        let long_path = format!("<a@{}>", "a.".repeat(200));
+        for path in [
+            "",
+            "<",
+            ">",
+            "a@b.test",
+            "<a>",
+            "<@b.test>",
+            "<a@>",
+            "<a@b.test",
+            "<a@b.test>>",
+            "<<a@b.test>>",
+            "<a b@b.test>",
+            "<.a@b.test>",
+            "<a.@b.test>",
+            "<a..b@b.test>",
+            "<a@b..test>",
+            "<a@-b.test>",
+            "<a@b_c.test>",
+            "<a@b.test.>",
+            "<a@b.test@c.test>",
+            "<\"\"@b.test>",
+            "<\"a@b.test>",
+            "<\"a\"b@b.test>",
+            "<a@[192.0.2]>",
+            "<a@[192.0.2.1>",
+            "<a@[2001:db8::1]>",
+            "<a@[IPv6:192.0.2.1]>",
+            "<a@[IPv6:fe80::1%1]>",
+            "<@one.test:>",
+            "<@one.test a@b.test>",
+            "<a@b.test>x",
+            "< a@b.test>",
+            "<a@b.test >",
+            &long_local_part,
+            &long_path,
+        ] {
+            assert_eq!(reverse_path(path), Err(CommandError::ReversePath), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_client_name_is_a_name_a_literal_or_nothing() {
+        let name = |text: &str| match Command::parse(format!("EHLO {text}").as_bytes()) {
+            Ok(Command::Ehlo(ClientName(name))) => name.map(|name| name.to_string()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name("Client.Test").as_deref(), Some("client.test"));
+        assert_eq!(name("[192.0.2.1]").as_deref(), Some("[192.0.2.1]"));
+        assert_eq!(name("[IPv6:::1]").as_deref(), Some("[IPv6:::1]"));
+        assert_eq!(name("client.test)"), None);
+        assert_eq!(name("[IPv6:]"), None);
+    }
+
+    fn mail_line() -> impl Strategy<Value = String> {
+        let atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,8}";
+        let local_part = proptest::collection::vec(atom, 1..4).prop_map(|atoms| atoms.join("."));
+        let label = "[a-z]([a-z0-9-]{0,5}[a-z0-9])?";
+        // Two hyphens at the third place are for A-labels.
+        let label = label.prop_filter("no A-label", |label: &String| label.get(2..4) != Some("--"));
+        let domain = proptest::collection::vec(label, 1..4).prop_map(|labels| labels.join("."));
+        let parameters = prop_oneof![
+            Just(String::new()),
+            (1_u32..).prop_map(|size| format!(" SIZE={size}")),
+            Just(" BODY=8BITMIME".to_owned()),
+            Just(" BODY=7BIT SIZE=7".to_owned()),
+        ];
+        (local_part, domain, parameters).prop_map(|(local_part, domain, parameters)| {
+            format!("MAIL FROM:<{local_part}@{domain}>{parameters}")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_a_command_or_an_error(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Command::parse(&line);
+        }
+
+        #[test]
+        fn any_path_is_a_path_or_an_error(path in "[<>\"\\\\@a.,:\\[\\] 1é]{0,20}") {
+            let _ = reverse_path(&path);
+        }
+
+        #[test]
+        fn a_written_path_reads_back(local_part in "[ -~]{1,20}") {
+            let local_part = LocalPart::from_unquoted(&local_part).unwrap();
+            let path = ReversePath::Address(Address { local_part, ..address("a@b.test") });
+            prop_assert_eq!(reverse_path(&path.to_string()), Ok(path));
+        }
+
+        /// What the grammar makes, another implementation reads as we do.
+        #[test]
+        fn mail_is_read_as_smtp_proto_reads_it(line in mail_line()) {
+            let Ok(Command::Mail(ours)) = Command::parse(line.as_bytes()) else {
+                return Err(TestCaseError::fail(format!("refused: {line}")));
+            };
+            let with_end = format!("{line}\r\n");
+            let Ok(Request::Mail { from: theirs }) = Request::parse(&mut with_end.as_bytes().iter()) else {
+                return Err(TestCaseError::fail(format!("smtp-proto refuses: {line}")));
+            };
+            let ReversePath::Address(ours_address) = ours.reverse_path else {
+                return Err(TestCaseError::fail("null"));
+            };
+            prop_assert_eq!(ours_address.to_string(), theirs.address);
+            prop_assert_eq!(ours.size_octets.unwrap_or(0), theirs.size as u64);
+        }
+
+        /// What we take as a command of a form that smtp-proto knows, it takes too.
+        #[test]
+        fn what_we_take_smtp_proto_takes(
+            verb in "(EHLO|HELO|RCPT TO:|MAIL FROM:|NOOP|VRFY|HELP|DATA|RSET|QUIT|STARTTLS)",
+            rest in "( ?<?[\"a@.\\[\\]1 ]{0,8}(b\\.test)?>?)?",
+        ) {
+            let line = format!("{verb}{rest}");
+            let with_end = format!("{line}\r\n");
+            // Their grammar has no white space behind the colon, and a path in quotes keeps them.
+            prop_assume!(!line.contains(": ") && !line.contains('"'));
+            if Command::parse(line.as_bytes()).is_ok() {
+                prop_assert!(Request::parse(&mut with_end.as_bytes().iter()).is_ok(), "{}", line);
+            }
+        }
+    }
+}

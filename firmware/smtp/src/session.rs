@@ -15,17 +15,18 @@
 //! - After STARTTLS nothing is left of what was said before (RFC 3207 §4.2), except what was held
 //!   against the peer: mistakes and unknown recipients.
 
+mod incoming;
+
 use crate::command::{ClientName, Command, CommandError, Mail};
-use crate::data::{Decoder, Piece};
 use crate::reply::{self, Reply};
 use delivery::{AcceptError, AdmitError, Client, ContentError, Envelope, Protocol, Route, RouteError};
+use incoming::{Incoming, Progress};
 use mail::{Domain, ForwardPath, TraceId};
 use std::convert::Infallible;
 use std::time::Duration;
 use wire::limits::{
-    MESSAGE_OCTETS_MAX, SMTP_COMMAND_OCTETS_MAX, SMTP_COMMAND_TIMEOUT, SMTP_DATA_OCTETS_PER_SECOND_MIN,
-    SMTP_DATA_TIMEOUT, SMTP_MISTAKES_MAX, SMTP_RECIPIENTS_MAX, SMTP_UNKNOWN_RECIPIENT_DELAY,
-    SMTP_UNKNOWN_RECIPIENTS_MAX,
+    MESSAGE_OCTETS_MAX, SMTP_COMMAND_OCTETS_MAX, SMTP_COMMAND_TIMEOUT, SMTP_MISTAKES_MAX,
+    SMTP_RECIPIENTS_MAX, SMTP_UNKNOWN_RECIPIENT_DELAY, SMTP_UNKNOWN_RECIPIENTS_MAX,
 };
 use wire::{Input, Line, LineReader, Moment, Output, Peer, Step, TlsFacts};
 
@@ -143,7 +144,7 @@ enum State {
     /// A reply that is held back for a while (C7).
     HeldBack(Reply),
     /// The content of a message is awaited.
-    Data(Box<Data>),
+    Data(Box<Incoming>),
     /// The last words were said.
     Closing,
 }
@@ -162,28 +163,6 @@ struct Transaction {
     declared_octets: Option<u64>,
     /// Mailboxes that the recipients lead to.
     targets: usize,
-}
-
-/// A message that is coming in.
-#[derive(Debug)]
-struct Data {
-    decoder: Decoder,
-    /// Whether the house keeps what has come so far.
-    is_kept: bool,
-    /// Why the house does not.
-    failure: Option<Reply>,
-    started: Moment,
-    octets: u64,
-    deadline: Moment,
-}
-
-/// How far a message has come.
-enum Progress {
-    Read,
-    Need(Need),
-    GoOn,
-    /// The true end, and why the message is not taken.
-    End(Option<Reply>),
 }
 
 /// So many commands are obeyed before the pump may write and let others run: the answer to EHLO is
@@ -378,48 +357,6 @@ impl Session {
     }
 }
 
-impl Data {
-    fn new(now: Moment) -> Data {
-        Data {
-            decoder: Decoder::new(MESSAGE_OCTETS_MAX),
-            is_kept: true,
-            failure: None,
-            started: now,
-            octets: 0,
-            deadline: now + SMTP_DATA_TIMEOUT,
-        }
-    }
-
-    fn advance(&mut self, input: &mut Input, now: Moment) -> Progress {
-        let waiting = input.len();
-        let piece = self.decoder.next(input);
-        let used = waiting - input.len();
-        if used > 0 {
-            self.octets += used as u64;
-            self.set_deadline(now);
-        }
-        let refusal = self.decoder.refusal().map(Reply::from);
-        if self.is_kept && refusal.is_some() {
-            // Room is given back at once, not when the end has come. The end will be found again.
-            self.is_kept = false;
-            return Progress::Need(Need::Discard);
-        }
-        match piece {
-            None => Progress::Read,
-            Some(Piece::Octets(octets)) if self.is_kept => Progress::Need(Need::Keep(octets)),
-            Some(Piece::Octets(_)) => Progress::GoOn,
-            Some(Piece::End) => Progress::End(refusal.or_else(|| self.failure.take())),
-        }
-    }
-
-    /// D17: silence ends the conversation, and so does a trickle.
-    fn set_deadline(&mut self, now: Moment) {
-        let earned = Duration::from_secs(self.octets / SMTP_DATA_OCTETS_PER_SECOND_MIN);
-        let trickle = self.started + SMTP_DATA_TIMEOUT + earned;
-        self.deadline = trickle.min(now + SMTP_DATA_TIMEOUT);
-    }
-}
-
 impl wire::Session for Session {
     type Need = Need;
     type Answer = Answer;
@@ -460,7 +397,7 @@ impl wire::Session for Session {
         // The time the house took is not the client's.
         self.deadline = now + SMTP_COMMAND_TIMEOUT;
         if let State::Data(data) = &mut self.state {
-            data.set_deadline(now);
+            data.go_on(now);
         }
         match answer {
             Answer::Admitted(Ok(())) => self.say(&reply::SENDER, output),
@@ -471,14 +408,13 @@ impl wire::Session for Session {
             Answer::Routed(routed) => self.routed(routed, output),
             Answer::Opened(Ok(())) => {
                 reply::start_mail_input(output);
-                self.state = State::Data(Box::new(Data::new(now)));
+                self.state = State::Data(Box::new(Incoming::new(now)));
             }
             Answer::Opened(Err(error)) => self.say(&Reply::from(&error), output),
             Answer::Kept(Ok(())) => {}
             Answer::Kept(Err(error)) => {
                 if let State::Data(data) = &mut self.state {
-                    data.is_kept = false;
-                    data.failure = Some(Reply::from(&error));
+                    data.fail(Reply::from(&error));
                 }
             }
             Answer::Accepted(Ok(trace)) => self.say(&reply::accepted(trace), output),
@@ -503,7 +439,7 @@ impl wire::Session for Session {
 
     fn deadline(&self) -> Moment {
         match &self.state {
-            State::Data(data) => data.deadline,
+            State::Data(data) => data.deadline(),
             State::New | State::Command | State::StartingTls | State::HeldBack(_) | State::Closing => {
                 self.deadline
             }

@@ -1,0 +1,489 @@
+//! The door, in front of a real store.
+
+use crate::{
+    AcceptError, Accepted, Client, Content, ContentError, Delivery, Envelope, Protocol, Route, RouteError,
+};
+use mail::{Address, Domain, ForwardPath, MailboxName, ReversePath, Structure};
+use std::time::Duration;
+use store::{NewAccount, Options, Provision, Redirect, Store};
+use tempfile::TempDir;
+
+/// A store that is looked through to the last row when the test is over.
+struct House {
+    store: Store,
+    delivery: Delivery,
+    folder: TempDir,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let checked = self.store.check().unwrap();
+            assert!(checked.flaws.is_empty(), "{:?}", checked.flaws);
+        }
+    }
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn path(text: &str) -> ForwardPath {
+    ForwardPath::Address(address(text))
+}
+
+/// A box with these accounts (with a quota) and redirects, in the domains firma.test and dilna.test.
+async fn house_with(
+    accounts: &[(&str, Option<u64>)],
+    redirects: &[(&str, &[&str])],
+    options: Options,
+) -> House {
+    let folder = TempDir::new().unwrap();
+    let (store, _) = Store::open(folder.path(), options).unwrap();
+    let provision = Provision {
+        domains: ["firma.test", "dilna.test"]
+            .map(|name| Domain::parse(name).unwrap())
+            .to_vec(),
+        accounts: accounts
+            .iter()
+            .map(|(name, quota_octets)| NewAccount {
+                address: address(name),
+                verifier: "x".to_owned(),
+                quota_octets: *quota_octets,
+            })
+            .collect(),
+        redirects: redirects
+            .iter()
+            .map(|(name, targets)| Redirect {
+                address: address(name),
+                targets: targets.iter().map(|target| address(target)).collect(),
+            })
+            .collect(),
+    };
+    store.provision(provision).await.unwrap();
+    let delivery = Delivery::new(store.clone(), Domain::parse("box.firma.test").unwrap());
+    House {
+        store,
+        delivery,
+        folder,
+    }
+}
+
+async fn house(redirects: &[(&str, &[&str])]) -> House {
+    let accounts = [
+        ("anna@firma.test", None),
+        ("bob@firma.test", None),
+        ("cyril@dilna.test", Some(1000)),
+    ];
+    house_with(&accounts, redirects, Options::default()).await
+}
+
+impl House {
+    /// The addresses of the mailboxes that mail to `to` goes to.
+    fn route(&self, to: &str) -> Result<Vec<String>, RouteError> {
+        let route = self.delivery.route(path(to), None)?;
+        Ok(route
+            .targets
+            .iter()
+            .map(|target| target.address.to_string())
+            .collect())
+    }
+
+    fn content(&self, octets: &[u8]) -> Result<Content, ContentError> {
+        let mut content = self.delivery.open()?;
+        for piece in octets.chunks(10_000) {
+            content.write(piece)?;
+        }
+        Ok(content)
+    }
+
+    async fn send(&self, to: &[&str], octets: &[u8]) -> Result<Accepted, AcceptError> {
+        let routes = to
+            .iter()
+            .map(|to| self.delivery.route(path(to), None).unwrap())
+            .collect();
+        self.delivery
+            .accept(envelope(routes), self.content(octets).unwrap())
+            .await
+    }
+
+    /// The messages in the INBOX of `account`: their octets, and their structure.
+    fn inbox(&self, account: &str) -> Vec<(Vec<u8>, Structure)> {
+        let view = self.store.view().unwrap();
+        let account = view.account_by_address(&address(account)).unwrap().unwrap();
+        let inbox = view
+            .mailbox_by_name(account.id, &MailboxName::inbox())
+            .unwrap()
+            .unwrap();
+        let messages = view.entries(inbox.id).unwrap().into_iter().map(|entry| {
+            let message = view.message(inbox.id, entry.uid).unwrap().unwrap();
+            let structure = Structure::decode(&view.structure(&message).unwrap()).unwrap();
+            let mut octets = Vec::new();
+            let mut body = view.body(&message).unwrap();
+            while body.read_at(octets.len() as u64, &mut octets, 64 * 1024).unwrap() > 0 {}
+            (octets, structure)
+        });
+        messages.collect()
+    }
+}
+
+fn envelope(recipients: Vec<Route>) -> Envelope {
+    Envelope {
+        client: Client {
+            address: "192.0.2.1".parse().unwrap(),
+            name: Some(Domain::parse("client.example.test").unwrap()),
+            protocol: Protocol::Esmtp,
+            tls: None,
+        },
+        reverse_path: ReversePath::Address(address("a@example.test")),
+        recipients,
+    }
+}
+
+/// C1, C2, R3, L1
+#[tokio::test]
+async fn c1_mail_goes_to_accounts_and_redirects_and_nowhere_else() {
+    let house = house(&[
+        (
+            "office@firma.test",
+            &["anna@firma.test", "bob@firma.test", "ANNA@firma.test"],
+        ),
+        ("bob@firma.test", &["bob@firma.test", "anna@firma.test"]),
+        ("info@dilna.test", &["office@firma.test", "cyril@dilna.test"]),
+        ("old@firma.test", &["nobody@firma.test", "anna@firma.test"]),
+    ])
+    .await;
+    let (anna, bob, cyril) = ("anna@firma.test", "bob@firma.test", "cyril@dilna.test");
+    assert_eq!(house.route("Anna@FIRMA.test").unwrap(), [anna]);
+    assert_eq!(
+        house.route("bob@firma.test").unwrap(),
+        [bob, anna],
+        "keeps a copy"
+    );
+    assert_eq!(house.route("office@firma.test").unwrap(), [anna, bob]);
+    assert_eq!(house.route("info@dilna.test").unwrap(), [cyril, anna, bob]);
+    assert_eq!(
+        house.route("old@firma.test").unwrap(),
+        [anna],
+        "one target is unknown"
+    );
+    for unknown in [
+        "nobody@firma.test",
+        "anna@dilna.test",
+        "anna+x@firma.test",
+        "\"*\"@firma.test",
+    ] {
+        assert!(
+            matches!(house.route(unknown), Err(RouteError::UnknownUser)),
+            "{unknown}"
+        );
+    }
+    for foreign in [
+        "anna@example.test",
+        "anna@sub.firma.test",
+        "anna@test",
+        "anna@box.firma.test",
+    ] {
+        assert!(
+            matches!(house.route(foreign), Err(RouteError::NotHosted)),
+            "{foreign}"
+        );
+    }
+    let literal = Address {
+        domain: Domain::literal("127.0.0.1".parse().unwrap()),
+        ..address("anna@firma.test")
+    };
+    let routed = house.delivery.route(ForwardPath::Address(literal), None);
+    assert!(matches!(routed, Err(RouteError::NotHosted)));
+}
+
+/// AS17, AS18, R4
+#[tokio::test]
+async fn as18_circles_and_crowds_of_redirects_end() {
+    let names: Vec<String> = (0..=12)
+        .map(|number| format!("step{number}@firma.test"))
+        .collect();
+    let steps: Vec<[&str; 1]> = names.iter().skip(1).map(|name| [name.as_str()]).collect();
+    let mut redirects: Vec<(&str, &[&str])> = names
+        .iter()
+        .zip(&steps)
+        .map(|(name, next)| (name.as_str(), &next[..]))
+        .collect();
+    redirects.extend([
+        ("step12@firma.test", &["anna@firma.test"][..]),
+        ("one@firma.test", &["two@firma.test"]),
+        ("two@firma.test", &["one@firma.test"]),
+        (
+            "three@firma.test",
+            &["one@firma.test", "three@firma.test", "anna@firma.test"],
+        ),
+        ("itself@firma.test", &["itself@firma.test"]),
+        ("far@firma.test", &["anna@example.test"]),
+        ("near@firma.test", &["anna@firma.test", "far@firma.test"]),
+    ]);
+    let house = house(&redirects).await;
+    for circle in ["one@firma.test", "two@firma.test", "itself@firma.test"] {
+        assert!(matches!(house.route(circle), Err(RouteError::Loop)), "{circle}");
+    }
+    assert_eq!(house.route("three@firma.test").unwrap(), ["anna@firma.test"]);
+    assert_eq!(
+        house.route("step3@firma.test").unwrap(),
+        ["anna@firma.test"],
+        "ten expansions"
+    );
+    assert!(
+        matches!(house.route("step2@firma.test"), Err(RouteError::Loop)),
+        "eleven"
+    );
+    for outside in ["far@firma.test", "near@firma.test"] {
+        assert!(
+            matches!(house.route(outside), Err(RouteError::Outside)),
+            "{outside}"
+        );
+    }
+}
+
+/// AS18: a tree of redirects with a million leaves is not walked.
+#[tokio::test]
+async fn as18_a_tree_of_redirects_is_cut_down() {
+    let names: Vec<Vec<String>> = (0..=9)
+        .map(|level| {
+            (0..1 << level)
+                .map(|place| format!("n{level}-{place}@firma.test"))
+                .collect()
+        })
+        .collect();
+    let mut redirects = Vec::new();
+    for level in names.windows(2) {
+        for (place, name) in level[0].iter().enumerate() {
+            redirects.push((
+                name.as_str(),
+                vec![level[1][2 * place].as_str(), level[1][2 * place + 1].as_str()],
+            ));
+        }
+    }
+    // Each of the 512 leaves leads to five unknown users.
+    let unknown: Vec<String> = (0..5 * 512).map(|place| format!("u{place}@firma.test")).collect();
+    for (leaf, targets) in names[9].iter().zip(unknown.chunks(5)) {
+        redirects.push((leaf.as_str(), targets.iter().map(String::as_str).collect()));
+    }
+    let redirects: Vec<(&str, &[&str])> = redirects
+        .iter()
+        .map(|(name, targets)| (*name, &targets[..]))
+        .collect();
+    let house = house(&redirects).await;
+    assert!(matches!(
+        house.route("n0-0@firma.test"),
+        Err(RouteError::TooManyTargets)
+    ));
+    assert!(matches!(
+        house.route("n9-0@firma.test"),
+        Err(RouteError::UnknownUser)
+    ));
+}
+
+/// C6: somebody always reads what is written to postmaster and abuse.
+#[tokio::test]
+async fn c6_duties_always_have_a_reader() {
+    let house = house(&[
+        ("abuse@firma.test", &["bob@firma.test"]),
+        ("postmaster@dilna.test", &["postmaster@dilna.test"]),
+        ("abuse@dilna.test", &["far@example.test"]),
+    ])
+    .await;
+    assert_eq!(house.route("Postmaster@firma.test").unwrap(), ["anna@firma.test"]);
+    assert_eq!(house.route("ABUSE@firma.test").unwrap(), ["bob@firma.test"]);
+    assert_eq!(
+        house.route("postmaster@dilna.test").unwrap(),
+        ["cyril@dilna.test"]
+    );
+    assert_eq!(house.route("abuse@dilna.test").unwrap(), ["cyril@dilna.test"]);
+    let bare = house.delivery.route(ForwardPath::Postmaster, None).unwrap();
+    assert_eq!(bare.targets[0].address, address("anna@firma.test"));
+    let foreign = house.route("postmaster@example.test");
+    assert!(matches!(foreign, Err(RouteError::NotHosted)));
+    // No quota stands before a duty.
+    let large = house
+        .delivery
+        .route(path("postmaster@dilna.test"), Some(1_000_000));
+    assert_eq!(large.unwrap().targets[0].address, address("cyril@dilna.test"));
+}
+
+/// S8: the quota is judged by what is declared, and when it is used up by nothing at all.
+#[tokio::test]
+async fn s8_a_full_mailbox_is_said_at_rcpt() {
+    let house = house(&[("both@firma.test", &["anna@firma.test", "cyril@dilna.test"])]).await;
+    let cyril = path("cyril@dilna.test");
+    assert!(house.delivery.route(cyril.clone(), Some(1000)).is_ok());
+    assert!(matches!(
+        house.delivery.route(cyril.clone(), Some(1001)),
+        Err(RouteError::OverQuota)
+    ));
+    house.send(&["cyril@dilna.test"], &[b'x'; 2000]).await.unwrap();
+    assert!(matches!(
+        house.delivery.route(cyril, None),
+        Err(RouteError::OverQuota)
+    ));
+    let both = house.route("both@firma.test");
+    assert!(
+        matches!(both, Err(RouteError::OverQuota)),
+        "no copy is left out in silence"
+    );
+}
+
+/// S8, D37: one body, and in front of it for each mailbox what is its own.
+#[tokio::test]
+async fn s8_a_message_to_many_is_one_body_with_a_prefix_for_each() {
+    let house = house(&[("office@firma.test", &["bob@firma.test", "cyril@dilna.test"])]).await;
+    let text = b"Subject: a\r\nContent-Type: text/plain\r\n\r\nHello\r\n";
+    let accepted = house
+        .send(&["anna@firma.test", "office@firma.test", "bob@firma.test"], text)
+        .await
+        .unwrap();
+    for (account, to) in [
+        ("anna@firma.test", "anna@firma.test"),
+        ("bob@firma.test", "office@firma.test"),
+        ("cyril@dilna.test", "office@firma.test"),
+    ] {
+        let inbox = house.inbox(account);
+        assert_eq!(inbox.len(), 1, "{account} has it once");
+        let (octets, structure) = &inbox[0];
+        assert!(octets.ends_with(text));
+        let prefix = String::from_utf8(octets[..octets.len() - text.len()].to_vec()).unwrap();
+        let start = format!(
+            "Return-Path: <a@example.test>\r\nDelivered-To: {account}\r\n\
+             Received: from client.example.test ([192.0.2.1])\r\n\
+             \tby box.firma.test with ESMTP id {}\r\n\tfor <{to}>;\r\n\t",
+            accepted.trace
+        );
+        assert!(prefix.starts_with(&start), "{prefix}");
+        assert_eq!(structure, &Structure::parse(text));
+    }
+    assert_eq!(
+        house.store.check().unwrap().body_octets,
+        text.len() as u64,
+        "kept once"
+    );
+}
+
+/// AS17: what was delivered here before comes back no more, nor does what has a hundred hops.
+#[tokio::test]
+async fn as17_a_message_that_goes_in_a_circle_is_refused() {
+    let house = house(&[]).await;
+    let text = b"Subject: a\r\n\r\nb\r\n";
+    house.send(&["anna@firma.test"], text).await.unwrap();
+    let (delivered, _) = house.inbox("anna@firma.test").remove(0);
+    let again = house
+        .send(&["bob@firma.test", "anna@firma.test"], &delivered)
+        .await;
+    assert!(matches!(again, Err(AcceptError::Loop)));
+    house.send(&["bob@firma.test"], &delivered).await.unwrap();
+    let tired = [b"Received: x\r\n".repeat(101), text.to_vec()].concat();
+    assert!(matches!(
+        house.send(&["bob@firma.test"], &tired).await,
+        Err(AcceptError::Loop)
+    ));
+    assert_eq!(house.inbox("anna@firma.test").len(), 1);
+    assert_eq!(house.inbox("bob@firma.test").len(), 1);
+}
+
+/// S9: a message larger than what is looked at at once arrives whole.
+#[tokio::test]
+async fn s9_a_large_message_arrives_whole() {
+    let house = house(&[]).await;
+    let line = format!("{}\r\n", "x".repeat(76));
+    let text = format!("Subject: large\r\n\r\n{}", line.repeat(40_000)).into_bytes();
+    house
+        .send(&["anna@firma.test", "bob@firma.test"], &text)
+        .await
+        .unwrap();
+    for account in ["anna@firma.test", "bob@firma.test"] {
+        let (octets, structure) = house.inbox(account).remove(0);
+        assert!(octets.ends_with(&text));
+        assert_eq!(structure, Structure::parse(&text));
+    }
+}
+
+/// AS26: a message cannot go on with the last field that we put in front of it.
+#[tokio::test]
+async fn as26_a_message_does_not_continue_our_fields() {
+    let house = house(&[]).await;
+    for text in [" with ESMTPS id forged\r\nSubject: a\r\n\r\nb\r\n", "\tx\r\n"] {
+        house.send(&["anna@firma.test"], text.as_bytes()).await.unwrap();
+    }
+    for (octets, structure) in house.inbox("anna@firma.test") {
+        let text = String::from_utf8(octets).unwrap();
+        let (header, _) = text.split_once("\r\n\r\n").unwrap();
+        assert!(header.ends_with("+0000") && !header.contains("forged"), "{text}");
+        assert_eq!(structure.envelope.subject, None);
+    }
+}
+
+/// D1, D2: what was accepted is there after the store is opened anew; what was not leaves nothing.
+#[tokio::test]
+async fn d1_what_was_accepted_is_there_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let (store, _) = Store::open(folder.path(), Options::default()).unwrap();
+    let provision = Provision {
+        domains: vec![Domain::parse("firma.test").unwrap()],
+        accounts: vec![NewAccount {
+            address: address("anna@firma.test"),
+            verifier: "x".to_owned(),
+            quota_octets: None,
+        }],
+        redirects: Vec::new(),
+    };
+    store.provision(provision).await.unwrap();
+    let delivery = Delivery::new(store.clone(), Domain::parse("box.firma.test").unwrap());
+    let mut half = delivery.open().unwrap();
+    half.write(&vec![b'x'; 1_000_000]).unwrap();
+    let mut whole = delivery.open().unwrap();
+    whole.write(b"Subject: whole\r\n\r\n").unwrap();
+    let route = delivery.route(path("anna@firma.test"), None).unwrap();
+    delivery.accept(envelope(vec![route]), whole).await.unwrap();
+    drop(half);
+    store.close();
+    drop((delivery, store));
+    let (store, _) = Store::open(folder.path(), Options::default()).unwrap();
+    let delivery = Delivery::new(store.clone(), Domain::parse("box.firma.test").unwrap());
+    let house = House {
+        store,
+        delivery,
+        folder,
+    };
+    let inbox = house.inbox("anna@firma.test");
+    assert_eq!(inbox.len(), 1);
+    assert!(inbox[0].0.ends_with(b"\r\nSubject: whole\r\n\r\n"));
+    let bodies = std::fs::read_dir(house.folder.path().join("bodies"))
+        .unwrap()
+        .count();
+    assert_eq!(bodies, 0, "half a message leaves nothing behind");
+}
+
+/// S8, D9: with the disk low, mail is refused before it is sent; what is there can be read.
+#[tokio::test]
+async fn s8_a_low_disk_takes_no_mail() {
+    let options = Options {
+        reserve_octets: Some(u64::MAX / 2),
+        checkpoint_interval: Duration::from_secs(1),
+        ..Options::default()
+    };
+    let house = house_with(&[("anna@firma.test", None)], &[], options).await;
+    assert!(house.delivery.admit().is_err());
+    assert!(matches!(house.delivery.open(), Err(ContentError::DiskFull)));
+    assert_eq!(house.route("anna@firma.test").unwrap(), ["anna@firma.test"]);
+    assert_eq!(house.inbox("anna@firma.test").len(), 0);
+}
+
+/// AS11
+#[tokio::test]
+async fn as11_a_header_bomb_is_not_kept() {
+    let house = house(&[]).await;
+    let bomb = b"a:b\r\n".repeat(300_000);
+    assert!(matches!(house.content(&bomb), Err(ContentError::HeaderTooLarge)));
+    let unending = vec![b'x'; 2_000_000];
+    assert!(matches!(
+        house.content(&unending),
+        Err(ContentError::HeaderTooLarge)
+    ));
+}
