@@ -40,6 +40,9 @@ pub enum AcceptError {
     /// S8: the disk is full. May pass.
     #[error("the disk is full")]
     DiskFull,
+    /// Nobody kept its content. A fault of ours.
+    #[error("there is no content")]
+    NoContent,
     /// The system gives no random octets for the trace id. May pass.
     #[error("no random octets: {0}")]
     Random(getrandom::Error),

@@ -9,7 +9,7 @@ mod trace_fields;
 pub use accept::{AcceptError, Accepted, Envelope};
 pub use check::{CheckBuffer, CheckError, Checked};
 pub use content::{Content, ContentError};
-pub use route::{Route, RouteError, Target};
+pub use route::{Route, RouteError, Target, is_duty};
 pub use trace_fields::{Client, Protocol};
 
 use mail::{Domain, ForwardPath};

@@ -74,6 +74,17 @@ const LOOKUPS_MAX: usize = 2 * SMTP_RECIPIENTS_MAX;
 /// C6, RFC 5321 §4.5.1, RFC 2142 §2.
 const DUTIES: [&str; 2] = ["postmaster", "abuse"];
 
+/// Whether a path names somebody who must be reached (C6, RFC 5321 §4.5.1, RFC 2142 §2): no quota and
+/// no throttle stands before them.
+pub fn is_duty(forward_path: &ForwardPath) -> bool {
+    match forward_path {
+        ForwardPath::Postmaster => true,
+        ForwardPath::Address(address) => DUTIES
+            .iter()
+            .any(|duty| address.local_part.as_str().eq_ignore_ascii_case(duty)),
+    }
+}
+
 /// See [`Delivery::route`](crate::Delivery::route).
 pub(crate) fn route(
     view: &View,
@@ -87,9 +98,7 @@ pub(crate) fn route(
     if !view.domain(&address.domain)? {
         return Err(RouteError::NotHosted);
     }
-    let is_duty = DUTIES
-        .iter()
-        .any(|duty| address.local_part.as_str().eq_ignore_ascii_case(duty));
+    let is_duty = is_duty(&forward_path);
     let expansion = Expansion {
         view,
         // C6: a duty has no quota.

@@ -6,13 +6,13 @@
 use crate::command::CommandError;
 use crate::data::DataError;
 use crate::session::SequenceError;
+use crate::{OFFERED, When};
 use delivery::{AcceptError, AdmitError, ContentError, RouteError};
 use mail::{Domain, TraceId};
 use std::borrow::Cow;
 use std::io::Write;
 use wire::Output;
 use wire::class::{Class, Code};
-use wire::limits::MESSAGE_OCTETS_MAX;
 
 /// A reply of one line with an enhanced status code (RFC 2034), and whether the connection goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,18 +83,15 @@ pub(crate) fn helo(host_name: &Domain, output: &mut Output) {
     line(output, format_args!("250 {host_name}"));
 }
 
-/// The answer to `EHLO`: one extension a line. What it lists is explained in the README.
+/// The answer to `EHLO`: the extensions of [`OFFERED`](crate::OFFERED), one a line.
 pub(crate) fn ehlo(host_name: &Domain, is_tls: bool, output: &mut Output) {
     line(output, format_args!("250-{host_name}"));
-    line(output, format_args!("250-SIZE {MESSAGE_OCTETS_MAX}"));
-    line(output, format_args!("250-PIPELINING"));
-    line(output, format_args!("250-8BITMIME"));
-    // RFC 3207 §4.2: not listed again once TLS is there.
-    if !is_tls {
-        line(output, format_args!("250-STARTTLS"));
+    let is_listed = |when: When| when == When::Always || !is_tls;
+    let mut listed = OFFERED.iter().filter(|(_, when)| is_listed(*when)).peekable();
+    while let Some((extension, _)) = listed.next() {
+        let mark = if listed.peek().is_some() { '-' } else { ' ' };
+        line(output, format_args!("250{mark}{extension}"));
     }
-    line(output, format_args!("250-ENHANCEDSTATUSCODES"));
-    line(output, format_args!("250 HELP"));
 }
 
 /// `354`: the message may come.
@@ -258,7 +255,7 @@ impl From<&AcceptError> for Reply {
                 Reply::new(transient(51, 3, 2), "Too many large messages at once, try again")
             }
             AcceptError::DiskFull => DISK_LOW,
-            AcceptError::Random(_) | AcceptError::Store(_) => LOCAL_ERROR,
+            AcceptError::NoContent | AcceptError::Random(_) | AcceptError::Store(_) => LOCAL_ERROR,
         }
     }
 }

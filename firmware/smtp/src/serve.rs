@@ -107,11 +107,11 @@ impl Host {
     }
 
     async fn accept(&mut self, envelope: Envelope) -> Result<TraceId, AcceptError> {
-        let content = match self.content.take() {
-            Some(content) => content,
-            None => self.delivery.open().map_err(|_| AcceptError::DiskFull)?,
+        let accepted = match self.content.take() {
+            Some(content) => self.delivery.accept(envelope, content).await,
+            None => Err(AcceptError::NoContent),
         };
-        match self.delivery.accept(envelope, content).await {
+        match accepted {
             Ok(Accepted { trace }) => Ok(trace),
             Err(error) => {
                 tracing::warn!(client = %self.client, %error, "message not accepted");

@@ -331,7 +331,9 @@ impl Session {
 
     fn rcpt(&mut self, forward_path: ForwardPath) -> Result<Option<Need>, SequenceError> {
         let transaction = self.transaction.as_ref().ok_or(SequenceError::NoTransaction)?;
-        if self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX {
+        // C7, from which the duties are exempt (C6).
+        let is_throttled = self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX;
+        if is_throttled && !delivery::is_duty(&forward_path) {
             self.state = State::HeldBack(SequenceError::TooManyUnknown.into());
             return Ok(None);
         }
@@ -471,15 +473,12 @@ impl Session {
             Ok(route) => return self.recipient(route, output),
             Err(error) => error,
         };
-        let reply = Reply::from(&error);
-        if matches!(error, RouteError::UnknownUser) {
-            self.unknown_recipients += 1;
-        }
-        if matches!(error, RouteError::UnknownUser) && self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX
-        {
-            self.state = State::HeldBack(reply);
+        let is_unknown = matches!(error, RouteError::UnknownUser);
+        self.unknown_recipients += usize::from(is_unknown);
+        if is_unknown && self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX {
+            self.state = State::HeldBack(Reply::from(&error));
         } else {
-            self.say(&reply, output);
+            self.say(&Reply::from(&error), output);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use delivery::Target;
 use mail::{AccountId, Address, ReversePath};
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 use wire::Session as _;
 use wire::testing::{Dialogue, House};
@@ -194,8 +195,12 @@ impl Wire {
     }
 
     /// Sends octets and gives what is said to them.
-    fn say(&mut self, octets: &str) -> String {
-        self.input.extend(octets.as_bytes());
+    fn say(&mut self, text: &str) -> String {
+        self.say_octets(text.as_bytes())
+    }
+
+    fn say_octets(&mut self, octets: &[u8]) -> String {
+        self.input.extend(octets);
         while self.ended.is_none() {
             let step = self.session.advance(&mut self.input, &mut self.output, self.now);
             self.owed_octets_max = self.owed_octets_max.max(self.output.len());
@@ -373,6 +378,11 @@ fn c7_the_tenth_unknown_recipient_waits_and_later_ones_are_not_looked_up() {
     );
     assert_eq!(wire.town.pauses, [SMTP_UNKNOWN_RECIPIENT_DELAY; 2]);
     assert_eq!(wire.town.looked_up.len(), 10);
+    // C6: the duties are exempt.
+    assert!(
+        wire.say("RCPT TO:<postmaster@firma.test>\r\n")
+            .starts_with("250 ")
+    );
     wire.say("RSET\r\n");
     assert!(
         wire.say("MAIL FROM:<a@example.test>\r\n")
@@ -536,6 +546,77 @@ fn d16_many_answers_are_owed_in_small_lots() {
         "{} octets",
         wire.owed_octets_max
     );
+}
+
+/// What is said to each turn, cut into pieces of `piece` octets, and the messages that come of it.
+fn said(turns: &[String], piece: usize) -> (Vec<String>, Vec<Vec<u8>>) {
+    let mut wire = Wire::connect(Town::default());
+    let mut replies = Vec::new();
+    for turn in turns {
+        let pieces = turn.as_bytes().chunks(piece);
+        replies.push(
+            pieces
+                .map(|piece| wire.say_octets(piece))
+                .collect::<Vec<_>>()
+                .concat(),
+        );
+    }
+    let messages = wire
+        .town
+        .accepted
+        .into_iter()
+        .map(|(_, message)| message)
+        .collect();
+    (replies, messages)
+}
+
+/// A turn of a client: commands and lines that are none, in any order; DATA only at the end.
+fn turn() -> impl Strategy<Value = String> {
+    let line = proptest::sample::select(vec![
+        "EHLO c.test\r\n",
+        "HELO c.test\r\n",
+        "MAIL FROM:<a@example.test>\r\n",
+        "MAIL FROM:<>\r\n",
+        "RCPT TO:<anna@firma.test>\r\n",
+        "RCPT TO:<nobody@firma.test>\r\n",
+        "RSET\r\n",
+        "NOOP\r\n",
+        "Subject: a\r\n",
+        "..\r\n",
+        ".\r\n",
+        "\r\n",
+        "\n.\r\n",
+        "\r",
+        ".",
+        "\n",
+    ]);
+    (
+        proptest::collection::vec(line, 0..6),
+        proptest::sample::select(vec!["", "DATA\r\n"]),
+    )
+        .prop_map(|(lines, last)| lines.concat() + last)
+}
+
+proptest! {
+    /// AS1, and the invariant of the README: how the octets are cut makes no difference, and each message
+    /// that was asked for by a 354 has one reply at most.
+    #[test]
+    fn as1_cuts_make_no_difference_to_any_conversation(
+        turns in proptest::collection::vec(turn(), 1..8),
+        piece in 1_usize..20,
+    ) {
+        let turns: Vec<String> = [
+            "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<anna@firma.test>\r\nDATA\r\n".to_owned(),
+        ]
+        .into_iter()
+        .chain(turns)
+        .collect();
+        let (replies, messages) = said(&turns, usize::MAX);
+        prop_assert_eq!(said(&turns, piece), (replies.clone(), messages.clone()));
+        let asked = replies.concat().matches("354 ").count();
+        prop_assert!(messages.len() <= asked);
+        prop_assert_eq!(replies.concat().matches("Accepted as").count(), messages.len());
+    }
 }
 
 /// D17, RFC 5321 §4.5.3.2
