@@ -17,9 +17,10 @@ use crate::trouble::Trouble;
 /// How long a disk may take to appear: a USB disk that spins up needs about eight seconds.
 const DISK_WAIT_MS: u64 = 10_000;
 /// How long a blank disk must be the best there is. The disk with the mail on it may be the slower one.
-const BLANK_WAIT_MS: u64 = 500;
-/// On the first start only: how long a stick on USB may take to appear.
-const STICK_WAIT_MS: u64 = 4_000;
+const BLANK_WAIT_MS: u64 = 200;
+/// The same where there is USB, which needs seconds to find what is plugged in. On the first start only, a stick is
+/// waited for as long.
+const USB_WAIT_MS: u64 = 4_000;
 /// How often is looked.
 pub(crate) const LOOK_MS: u64 = 100;
 
@@ -93,7 +94,7 @@ impl Storage {
         match &mut self.stage {
             Stage::Done | Stage::Failed => Step::Nothing,
             Stage::Stick { since_ms } => {
-                let is_late = now_ms.saturating_sub(*since_ms) >= STICK_WAIT_MS;
+                let is_late = now_ms.saturating_sub(*since_ms) >= USB_WAIT_MS;
                 self.stick(is_late, console)
             }
             Stage::Searching { since_ms, blank } => {
@@ -102,7 +103,8 @@ impl Storage {
                     Choice::Use(name) => return self.mount(name, console, now_ms),
                     Choice::Make(name) => match blank {
                         Some((known, seen_ms)) if *known == name => {
-                            if now_ms.saturating_sub(*seen_ms) < BLANK_WAIT_MS {
+                            let wait_ms = if has_usb() { USB_WAIT_MS } else { BLANK_WAIT_MS };
+                            if now_ms.saturating_sub(*seen_ms) < wait_ms {
                                 return Step::Again;
                             }
                             console.line(&format!(
@@ -138,7 +140,7 @@ impl Storage {
         }
         self.device = device;
         self.stage = Stage::Stick { since_ms: now_ms };
-        // USB needs seconds to find what is plugged in. Only a box that may still be provisioned waits for it.
+        // Only a box that may still be provisioned waits.
         let is_patient = is_first_start() && has_usb();
         self.stick(!is_patient, console)
     }

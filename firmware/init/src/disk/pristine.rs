@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use super::content::UNFINISHED;
+use super::content::{UNFINISHED, is_all};
 
 /// The unit of writing; the first holds the superblock.
 const CHUNK_OCTETS: usize = 64 * 1024;
@@ -45,7 +45,7 @@ pub(super) fn write(source: &Path, device: &Path) -> io::Result<()> {
         if length == 0 {
             break;
         }
-        if !is_zeroed || chunk[..length].iter().any(|&octet| octet != 0) {
+        if !is_zeroed || !is_all(&chunk[..length], 0) {
             device.seek(SeekFrom::Start(start))?;
             device.write_all(&chunk[..length])?;
         }
