@@ -1,0 +1,268 @@
+//! The house of a session: it answers what the session asks, with the help of `auth`, `store` and `delivery`.
+//!
+//! The only file of this crate that waits for anything.
+
+use crate::command::Mailbox;
+use crate::op::{BodySource, Change, Next, Outcome, Piece, Work};
+use crate::response::{Completion, Failure};
+use crate::session::{Answer, Appended, Need, NewMessage, Question, Reply, Session};
+use auth::sasl::Credentials;
+use auth::{Auth, LoginError};
+use delivery::{CheckBuffer, CheckError, Checked};
+use mail::{AccountId, InternalDate, MailboxId, Timestamp};
+use std::io;
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+use store::{BodyWriter, Space, Store, StoreError, Watch};
+use wire::Peer;
+
+/// IMAP on port 993: makes a session, and the house it talks to, for each connection.
+#[derive(Clone)]
+pub struct Imap {
+    auth: Auth,
+    store: Store,
+    check_buffer: CheckBuffer,
+}
+
+impl Imap {
+    /// IMAP in front of `store`. Messages that are appended are looked at in `check_buffer`, the one of the box.
+    pub const fn new(auth: Auth, store: Store, check_buffer: CheckBuffer) -> Imap {
+        Imap {
+            auth,
+            store,
+            check_buffer,
+        }
+    }
+
+    /// The conversation with a peer, whose connection began with TLS.
+    #[allow(clippy::unused_self)] // The same shape as the other protocols have.
+    pub fn session(&self, _peer: &Peer) -> Session {
+        Session::new()
+    }
+
+    /// The house for that conversation.
+    pub fn host(&self, peer: &Peer) -> Host {
+        Host {
+            auth: self.auth.clone(),
+            store: self.store.clone(),
+            check_buffer: self.check_buffer.clone(),
+            client: peer.address,
+            watch: None,
+            message: None,
+        }
+    }
+}
+
+/// Answers one session.
+pub struct Host {
+    auth: Auth,
+    store: Store,
+    check_buffer: CheckBuffer,
+    client: IpAddr,
+    /// Listens to the account that is logged in.
+    watch: Option<Watch>,
+    /// The message that is coming in. Dropped with the connection, it leaves nothing behind.
+    message: Option<BodyWriter>,
+}
+
+impl net::Host<Session> for Host {
+    async fn answer(&mut self, need: Need) -> Answer {
+        Answer(match need.0 {
+            Question::LogIn(credentials) => Reply::LoggedIn(self.log_in(&credentials).await),
+            Question::Work(work) => work_on(&self.store, work).await,
+            Question::OpenMessage {
+                account,
+                mailbox,
+                octets,
+            } => Reply::Opened(
+                self.open_message(account, &mailbox, octets)
+                    .map_err(|failure| said(&failure)),
+            ),
+            Question::KeepOctets(octets) => Reply::Kept(self.keep(&octets).map_err(|failure| said(&failure))),
+            Question::DropMessage => {
+                self.message = None;
+                Reply::Dropped
+            }
+            Question::AppendMessage(message) => Reply::Appended(Appended(
+                self.append(message)
+                    .await
+                    .unwrap_or_else(|failure| said(&failure)),
+            )),
+        })
+    }
+
+    async fn copy(&mut self, source: &mut BodySource, into: &mut Vec<u8>) -> io::Result<bool> {
+        // A read of some 32 KiB, mostly out of the page cache; one frame at a time is decompressed.
+        source.read(into)
+    }
+
+    async fn notice(&mut self) -> Answer {
+        match &mut self.watch {
+            Some(watch) => {
+                watch.changed().await;
+                Answer(Reply::Changed)
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Host {
+    async fn log_in(&mut self, credentials: &Credentials) -> Result<AccountId, LoginError> {
+        let Credentials { login, password } = credentials;
+        let identity = self.auth.login(login.reveal(), password, self.client).await?;
+        // Begun before anything is read, so that no change is missed.
+        let watch = self.store.watch(identity.account).map_err(|error| {
+            tracing::error!(%error, "the account cannot be watched");
+            LoginError::Unavailable
+        })?;
+        self.watch = Some(watch);
+        tracing::info!(client = %self.client, account = %identity.address, "logged in");
+        Ok(identity.account)
+    }
+
+    /// AI2: what can be known before the octets of a message come.
+    fn open_message(
+        &mut self,
+        account: AccountId,
+        mailbox: &Mailbox,
+        octets: u64,
+    ) -> Result<MailboxId, Failure> {
+        let view = self.store.view()?;
+        let name = mailbox.as_ref().map_err(|_| Failure::NotAName)?;
+        let mailbox = view
+            .mailbox_by_name(account, name)?
+            .ok_or(Failure::NoMailboxYet)?;
+        let account = view.account(account)?.ok_or(StoreError::NoAccount)?;
+        if account.is_over_quota_with(octets) {
+            return Err(StoreError::OverQuota.into());
+        }
+        if matches!(self.store.space(), Space::Low) {
+            return Err(StoreError::Full.into());
+        }
+        self.message = Some(self.store.body());
+        Ok(mailbox.id)
+    }
+
+    fn keep(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        let Some(message) = &mut self.message else {
+            return Ok(());
+        };
+        let kept = message.write(octets);
+        if kept.is_err() {
+            self.message = None;
+        }
+        Ok(kept?)
+    }
+
+    async fn append(&mut self, message: NewMessage) -> Result<Completion, Failure> {
+        let body = self.message.take().ok_or(Failure::NotNow)?;
+        let Checked { body, structure } =
+            self.check_buffer.check(body).await.map_err(|error| match error {
+                CheckError::Busy => Failure::Busy,
+                CheckError::Store(error) => Failure::Store(error),
+            })?;
+        let appended = self.store.append(store::Append {
+            account: message.account,
+            mailbox: message.mailbox,
+            messages: vec![store::NewMessage {
+                body,
+                structure: structure.encode(),
+                flags: message.flags,
+                internal_date: message.internal_date.unwrap_or_else(|| InternalDate::utc(now())),
+            }],
+        });
+        let appended = appended.await?;
+        let code = format!(
+            "APPENDUID {} {}",
+            appended.uid_validity,
+            crate::response::uid_set(&appended.uids)
+        );
+        Ok(Completion::ok_with(code, "Appended"))
+    }
+}
+
+/// What the client is told of a failure; the log gets the cause.
+fn said(failure: &Failure) -> Completion {
+    failure.log();
+    failure.completion()
+}
+
+/// Does slices of a command until there is something to send.
+async fn work_on(store: &Store, mut work: Box<Work>) -> Reply {
+    let mut outcome = None;
+    let mut pieces = Vec::new();
+    loop {
+        let looking = store.clone();
+        let slice = move || look(&looking, work, outcome, pieces);
+        let next;
+        (work, pieces, next) = match tokio::task::spawn_blocking(slice).await {
+            Ok(done) => done,
+            // A panic in a command ends its session, like any other panic in a session.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let done = match next {
+            Next::Change(asked) => match change(store, asked).await {
+                Ok(changed) => {
+                    outcome = Some(changed);
+                    continue;
+                }
+                Err(error) => Some(said(&Failure::Store(error))),
+            },
+            Next::Again if pieces.is_empty() => {
+                outcome = None;
+                continue;
+            }
+            Next::Again => None,
+            Next::Done(completion) => Some(completion),
+        };
+        return Reply::Worked { work, pieces, done };
+    }
+}
+
+/// One slice over one view.
+fn look(
+    store: &Store,
+    mut work: Box<Work>,
+    outcome: Option<Outcome>,
+    mut pieces: Vec<Piece>,
+) -> (Box<Work>, Vec<Piece>, Next) {
+    let next = match store.view() {
+        Ok(view) => work.run(&view, outcome, &mut pieces),
+        Err(error) => Next::Done(said(&Failure::Store(error))),
+    };
+    (work, pieces, next)
+}
+
+async fn change(store: &Store, change: Change) -> Result<Outcome, StoreError> {
+    Ok(match change {
+        Change::Flags(change) => Outcome::Flags(store.store_flags(change).await?),
+        Change::Expunge(change) => {
+            store.expunge(change).await?;
+            Outcome::Expunged
+        }
+        Change::Copy(change) => Outcome::Copied(store.copy(change).await?),
+        Change::Create(change) => {
+            store.create_mailbox(change).await?;
+            Outcome::Done
+        }
+        Change::Delete(change) => {
+            store.delete_mailbox(change).await?;
+            Outcome::Done
+        }
+        Change::Rename(change) => {
+            store.rename_mailbox(change).await?;
+            Outcome::Done
+        }
+        Change::Subscribe(change) => {
+            store.subscribe(change).await?;
+            Outcome::Done
+        }
+    })
+}
+
+/// The wall clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
