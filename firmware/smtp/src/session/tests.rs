@@ -152,6 +152,8 @@ dialogues! {
     as6_as7_nothing_said_before_tls_counts_after_it: "starttls.txt" at "firma.test";
     pipelined_commands_are_answered_in_their_order: "pipelining.txt" at "firma.test";
     s10_a_refused_message_is_read_to_its_end: "data-refused.txt" at "firma.test";
+    as11_as17_what_the_house_refuses_is_read_to_its_end: "house-refuses.txt" at "firma.test";
+    s8_a_full_mailbox_is_refused_at_rcpt: "s8-quota.txt" at "firma.test";
     as3_a_chunk_is_never_read_as_commands: "as3-bdat.txt" at "firma.test";
     as4_http_is_shown_the_door: "as4-http.txt" at "firma.test";
     twenty_mistakes_end_the_conversation: "mistakes.txt" at "firma.test";
