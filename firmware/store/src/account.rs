@@ -108,11 +108,10 @@ impl Request for Provision {
         }
         let domains: BTreeSet<&Domain> = self.domains.iter().collect();
         let mut keys = BTreeSet::new();
-        let mut next_account = rows::counter(&tables.state, state::NEXT_ACCOUNT)?;
         let mut next_mailbox = rows::counter(&tables.state, state::NEXT_MAILBOX)?;
         let mut uid_validity = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?;
         let mut accounts = Vec::with_capacity(self.accounts.len());
-        for account in &self.accounts {
+        for (id, account) in (rows::counter(&tables.state, state::NEXT_ACCOUNT)?..).zip(&self.accounts) {
             check_address(&account.address, &domains, &mut keys)?;
             let mut mailboxes = Vec::with_capacity(MAILBOXES.len());
             for (name, special_use) in MAILBOXES {
@@ -127,13 +126,12 @@ impl Request for Provision {
                 uid_validity += 1;
             }
             accounts.push(AccountRecord {
-                id: AccountId(number(next_account)?),
+                id: AccountId(number(id)?),
                 address: account.address.clone(),
                 verifier: account.verifier.clone(),
                 quota_octets: account.quota_octets,
                 mailboxes,
             });
-            next_account += 1;
         }
         keys.clear();
         let mut redirects = Vec::with_capacity(self.redirects.len());

@@ -1,16 +1,40 @@
 //! Recomputes every invariant from nothing.
+//!
+//! It reads each body, and replays the log into an index of its own, which it compares with the one in
+//! use; so it takes as long as reading all there is. It may run while the store is written to: it looks
+//! at one view.
 
 use crate::error::StoreError;
+use crate::index::rows::{
+    self, AccountRow, BlobPlace, BlobRow, Counts, MailboxRow, MessageRow, RedirectRow, Row,
+};
+use crate::index::{Backend, ReadTables, state};
+use crate::log::body::file_name;
+use crate::log::frames::{self, FrameAt, stored_octets};
+use crate::log::scan::{Position, Segments};
+use crate::log::segment;
+use crate::open::{Opened, Replay, found_index};
 use crate::shared::Shared;
-use std::fmt;
+use mail::{AccountId, MailboxId, SystemFlags, Uid};
+use redb::{Database, ReadableDatabase, ReadableTable};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug, Write};
+
+/// Flaws told one by one; more are only counted.
+const FLAWS_MAX: usize = 100;
+/// The index made for the comparison.
+pub(crate) const COMPARED: &str = "check.redb";
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Messages looked at.
     pub messages: u64,
-    /// What does not hold.
+    /// Octets of bodies read and verified.
+    pub body_octets: u64,
+    /// What does not hold: at most 100, and then their number.
     pub flaws: Vec<Flaw>,
+    flaws_untold: u64,
 }
 
 /// An invariant that does not hold.
@@ -23,7 +47,395 @@ impl fmt::Display for Flaw {
     }
 }
 
+impl Checked {
+    fn expect(&mut self, holds: bool, flaw: impl FnOnce() -> String) {
+        if holds {
+            return;
+        }
+        if self.flaws.len() < FLAWS_MAX {
+            self.flaws.push(Flaw(flaw()));
+        } else {
+            self.flaws_untold += 1;
+        }
+    }
+}
+
+/// What the messages of a mailbox add up to.
+#[derive(Default)]
+struct Sums {
+    counts: Counts,
+    highest_uid: u32,
+    highest_modseq: u64,
+}
+
+type SumsByMailbox = BTreeMap<u32, Sums>;
+type RefsByBody = BTreeMap<u64, u32>;
+
 pub(crate) fn check(shared: &Shared) -> Result<Checked, StoreError> {
-    let _ = shared.read()?;
-    Ok(Checked::default())
+    let tables = shared.read()?;
+    let mut checked = Checked::default();
+    let (sums, refs) = check_messages(&tables, &mut checked)?;
+    check_mailboxes(&tables, sums, &mut checked)?;
+    check_accounts(&tables, &mut checked)?;
+    check_blobs(shared, &tables, &refs, &mut checked)?;
+    check_log(shared, &tables, &mut checked)?;
+    if checked.flaws_untold > 0 {
+        checked
+            .flaws
+            .push(Flaw(format!("and {} more", checked.flaws_untold)));
+    }
+    Ok(checked)
+}
+
+/// Messages, flags and modseqs belong together one to one. Returns what they add up to, and how many
+/// messages each body has.
+fn check_messages(
+    tables: &ReadTables,
+    checked: &mut Checked,
+) -> Result<(SumsByMailbox, RefsByBody), StoreError> {
+    let mut sums = SumsByMailbox::new();
+    let mut refs = RefsByBody::new();
+    let mut with_flags = 0_u64;
+    for found in tables.message.iter()? {
+        let (key, value) = found?;
+        let (mailbox, uid) = key.value();
+        let row = MessageRow::from_octets(value.value())?;
+        checked.messages += 1;
+        *refs.entry(row.body).or_default() += 1;
+        let body = rows::get_blob(&tables.blob, row.body)?;
+        let size = body.map(|(_, body)| body.octets + row.prefix.len() as u64);
+        checked.expect(size == Some(row.size_octets), || {
+            format!(
+                "message {mailbox}/{uid}: its size is {size:?}, not {}",
+                row.size_octets
+            )
+        });
+        let uid_value = Uid::new(uid).ok_or(StoreError::IndexRow { table: "msg" })?;
+        let flags = rows::get_flags(&tables.flags, mailbox, uid_value)?;
+        checked.expect(flags.is_some(), || {
+            format!("message {mailbox}/{uid} has no flags")
+        });
+        let Some((modseq, flags)) = flags else { continue };
+        with_flags += 1;
+        let has_modseq = tables.modseq.get((mailbox, modseq.0, uid))?.is_some();
+        checked.expect(has_modseq, || {
+            format!("message {mailbox}/{uid} is not found by its modseq {modseq}")
+        });
+        let sums = sums.entry(mailbox).or_default();
+        sums.counts.messages += 1;
+        sums.counts.unseen += u32::from(!flags.system.contains(SystemFlags::SEEN));
+        sums.counts.deleted += u32::from(flags.system.contains(SystemFlags::DELETED));
+        sums.counts.size_octets += row.size_octets;
+        sums.highest_uid = sums.highest_uid.max(uid);
+        sums.highest_modseq = sums.highest_modseq.max(modseq.0);
+    }
+    let flags = tables.flags.iter()?.count() as u64;
+    checked.expect(flags == with_flags, || {
+        format!("{flags} rows of flags, {with_flags} messages")
+    });
+    let modseqs = tables.modseq.iter()?.count() as u64;
+    checked.expect(modseqs == with_flags, || {
+        format!("{modseqs} rows of modseqs, {with_flags} messages")
+    });
+    for found in tables.vanished.iter()? {
+        let (key, last) = found?;
+        let (mailbox, modseq, first) = key.value();
+        let last = last.value();
+        let sums = sums.entry(mailbox).or_default();
+        sums.highest_uid = sums.highest_uid.max(last);
+        sums.highest_modseq = sums.highest_modseq.max(modseq);
+        let is_back = tables
+            .message
+            .range((mailbox, first)..=(mailbox, last))?
+            .next()
+            .is_some();
+        checked.expect(!is_back, || {
+            format!("a UID of {first} to {last} in mailbox {mailbox} was expunged and is there")
+        });
+    }
+    Ok((sums, refs))
+}
+
+fn check_mailboxes(
+    tables: &ReadTables,
+    mut sums: SumsByMailbox,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let next_mailbox = rows::counter(&tables.state, state::NEXT_MAILBOX)?;
+    let next_validity = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?;
+    let mut validities = BTreeSet::new();
+    let mut mailboxes = 0;
+    for found in tables.mailbox.iter()? {
+        let (key, value) = found?;
+        let id = key.value();
+        let row = MailboxRow::from_octets(value.value())?;
+        let sums = sums.remove(&id).unwrap_or_default();
+        mailboxes += 1;
+        checked.expect(u64::from(id) < next_mailbox, || {
+            format!("mailbox {id} will be given again")
+        });
+        let by_name = tables
+            .name
+            .get((row.account.0, row.name.as_str()))?
+            .map(|id| id.value());
+        checked.expect(by_name == Some(id), || {
+            format!("mailbox {id} is not found by its name")
+        });
+        checked.expect(row.counts == sums.counts, || {
+            format!(
+                "mailbox {id} counts {:?}, its messages are {:?}",
+                row.counts, sums.counts
+            )
+        });
+        checked.expect(row.uid_next > u64::from(sums.highest_uid), || {
+            format!("mailbox {id} would give UID {} again", sums.highest_uid)
+        });
+        checked.expect(row.highest_modseq.0 >= sums.highest_modseq.max(1), || {
+            format!(
+                "mailbox {id} has modseq {} above its highest",
+                sums.highest_modseq
+            )
+        });
+        let (_, _, of_account) = rows::quota(&tables.quota, row.account)?;
+        checked.expect(row.highest_modseq.0 <= of_account.max(1), || {
+            format!("mailbox {id} is ahead of its account's modseq")
+        });
+        let validity = u64::from(row.uid_validity.get());
+        checked.expect(validities.insert(validity) && validity < next_validity, || {
+            format!("the UIDVALIDITY of mailbox {id} is not its own")
+        });
+    }
+    let names = tables.name.iter()?.count();
+    checked.expect(names == mailboxes, || {
+        format!("{names} names for {mailboxes} mailboxes")
+    });
+    for id in sums.keys() {
+        checked.expect(false, || {
+            format!("there are messages of mailbox {id}, which does not exist")
+        });
+    }
+    Ok(())
+}
+
+fn check_accounts(tables: &ReadTables, checked: &mut Checked) -> Result<(), StoreError> {
+    let next_account = rows::counter(&tables.state, state::NEXT_ACCOUNT)?;
+    let mut used: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for found in tables.mailbox.iter()? {
+        let (key, value) = found?;
+        let row = MailboxRow::from_octets(value.value())?;
+        let exists = tables.account.get(row.account.0)?.is_some();
+        checked.expect(exists, || {
+            format!("mailbox {} is nobody's", MailboxId(key.value()))
+        });
+        let used = used.entry(row.account.0).or_default();
+        used.0 += row.counts.size_octets;
+        used.1 += u64::from(row.counts.messages);
+    }
+    let mut accounts = 0;
+    for found in tables.account.iter()? {
+        let (key, value) = found?;
+        let id = key.value();
+        let row = AccountRow::from_octets(value.value())?;
+        accounts += 1;
+        checked.expect(u64::from(id) < next_account, || {
+            format!("account {id} will be given again")
+        });
+        let by_address = tables
+            .address
+            .get(row.address.key().as_str())?
+            .map(|id| id.value());
+        checked.expect(by_address == Some(id), || {
+            format!("account {id} is not found by its address")
+        });
+        let (octets, messages, _) = rows::quota(&tables.quota, AccountId(id))?;
+        let really = used.get(&id).copied().unwrap_or_default();
+        checked.expect((octets, messages) == really, || {
+            format!("account {id} uses {octets} octets, {messages} messages; really {really:?}")
+        });
+        let inbox = tables.name.get((id, "INBOX"))?.is_some();
+        checked.expect(inbox, || format!("account {id} has no INBOX"));
+    }
+    let addresses = tables.address.iter()?.count();
+    checked.expect(addresses == accounts, || {
+        format!("{addresses} addresses for {accounts} accounts")
+    });
+    for found in tables.redirect.iter()? {
+        RedirectRow::from_octets(found?.1.value())?;
+    }
+    Ok(())
+}
+
+/// Each body is there, is as it was written, and is counted rightly.
+fn check_blobs(
+    shared: &Shared,
+    tables: &ReadTables,
+    refs: &RefsByBody,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let next_body = rows::counter(&tables.state, state::NEXT_BODY)?;
+    let next_file = rows::counter(&tables.state, state::NEXT_BODY_FILE)?;
+    let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut bodies = 0;
+    for found in tables.blob.iter()? {
+        let (key, value) = found?;
+        let id = key.value();
+        let (counted, row) = value.value();
+        let row = BlobRow::from_octets(row)?;
+        bodies += 1;
+        let really = refs.get(&id).copied().unwrap_or_default();
+        checked.expect(counted == really && really > 0, || {
+            format!("body {id} is counted {counted} times, {really} messages have it")
+        });
+        checked.expect(id < next_body, || format!("body {id} will be given again"));
+        let has_structure = tables.structure.get(id)?.is_some();
+        checked.expect(has_structure, || format!("body {id} has no structure"));
+        match row.place {
+            BlobPlace::File { number } => {
+                checked.expect(number < next_file, || {
+                    format!("body file {number} will be given again")
+                });
+            }
+            BlobPlace::Segment { number, .. } if stored_octets(&row.frames) > 0 => {
+                *live.entry(number).or_default() += stored_octets(&row.frames);
+            }
+            BlobPlace::Segment { .. } => (),
+        }
+        check_body(shared, id, &row, checked);
+    }
+    let structures = tables.structure.iter()?.count();
+    checked.expect(structures == bodies, || {
+        format!("{structures} structures for {bodies} bodies")
+    });
+    let mut counted = BTreeMap::new();
+    for found in tables.segstat.iter()? {
+        let (key, value) = found?;
+        counted.insert(key.value(), value.value());
+    }
+    checked.expect(counted == live, || {
+        format!("live octets are counted {counted:?}, really {live:?}")
+    });
+    Ok(())
+}
+
+fn check_body(shared: &Shared, id: u64, row: &BlobRow, checked: &mut Checked) {
+    let (name, offset) = match row.place {
+        BlobPlace::Segment { number, offset } => (segment::name(number), offset),
+        BlobPlace::File { number } => (file_name(number), 0),
+    };
+    let file = match shared.files.get(&*shared.storage, &name, row.place) {
+        Ok(file) => file,
+        Err(error) => return checked.expect(false, || format!("body {id}: {name}: {error}")),
+    };
+    let mut at = FrameAt {
+        place: 0,
+        stored_at: 0,
+        octets_at: 0,
+    };
+    for frame in &row.frames {
+        let read = frames::read(frame, at, &shared.sealer, &name, offset, |octets, offset| {
+            file.read_exact_at(octets, offset)
+        });
+        match read {
+            Ok(octets) => checked.body_octets += octets.len() as u64,
+            Err(error) => checked.expect(false, || format!("body {id}: {error}")),
+        }
+        at.place += 1;
+        at.stored_at += u64::from(frame.stored_octets);
+        at.octets_at += u64::from(frame.octets);
+    }
+    checked.expect(at.octets_at == row.octets, || {
+        format!("body {id} has not the frames of its octets")
+    });
+}
+
+/// The log, replayed from its beginning, says what the index says.
+fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Result<(), StoreError> {
+    let storage = &*shared.storage;
+    let Some((segments, identity)) = Segments::find(storage)? else {
+        checked.expect(false, || "there is no log".to_owned());
+        return Ok(());
+    };
+    // One may be left by a check that was cut short.
+    let _ = storage.remove(COMPARED);
+    let file = storage.create(COMPARED).map_err(StoreError::io(COMPARED))?;
+    let compared = || -> Result<(Opened, String), StoreError> {
+        let database = Database::builder()
+            .set_cache_size(4 * 1024 * 1024)
+            .create_with_backend(Backend(file))?;
+        found_index(&database, &identity)?;
+        let mut opened = Opened::default();
+        let mut replay = Replay {
+            segments: &segments,
+            database: &database,
+            sealer: &shared.sealer,
+            position: Position::default(),
+            last_batch: rows::counter(&tables.state, state::BATCH)?,
+            opened: &mut opened,
+        };
+        replay.run()?;
+        let dump = dump(&ReadTables::open(&database.begin_read()?)?)?;
+        Ok((opened, dump))
+    };
+    let compared = compared();
+    storage.remove(COMPARED).map_err(StoreError::io(COMPARED))?;
+    let (opened, from_log) = compared?;
+    for damage in opened.damage {
+        checked.expect(false, || damage.to_string());
+    }
+    let from_index = dump(tables)?;
+    let mut log_lines = from_log.lines().collect::<BTreeSet<_>>();
+    for line in from_index.lines() {
+        checked.expect(log_lines.remove(line), || format!("only the index says: {line}"));
+    }
+    for line in log_lines {
+        checked.expect(false, || format!("only the log says: {line}"));
+    }
+    Ok(())
+}
+
+/// All rows as text, without where on the disk things are.
+pub(crate) fn dump(tables: &ReadTables) -> Result<String, StoreError> {
+    let mut text = String::new();
+    let places = [state::BATCH, state::SEGMENT, state::OFFSET, state::NEXT_BODY_FILE];
+    for found in tables.state.iter()? {
+        let (key, value) = found?;
+        if !places.contains(&key.value()) {
+            line(&mut text, "state", &(key.value(), value.value()));
+        }
+    }
+    for found in tables.blob.iter()? {
+        let (key, value) = found?;
+        let (refs, row) = value.value();
+        let BlobRow { octets, frames, .. } = BlobRow::from_octets(row)?;
+        line(&mut text, "blob", &(key.value(), refs, octets, frames));
+    }
+    all(&mut text, "account", &tables.account)?;
+    all(&mut text, "address", &tables.address)?;
+    all(&mut text, "quota", &tables.quota)?;
+    all(&mut text, "domain", &tables.domain)?;
+    all(&mut text, "redirect", &tables.redirect)?;
+    all(&mut text, "mailbox", &tables.mailbox)?;
+    all(&mut text, "name", &tables.name)?;
+    all(&mut text, "msg", &tables.message)?;
+    all(&mut text, "flags", &tables.flags)?;
+    all(&mut text, "modseq", &tables.modseq)?;
+    all(&mut text, "vanished", &tables.vanished)?;
+    all(&mut text, "structure", &tables.structure)?;
+    Ok(text)
+}
+
+fn all<K: redb::Key + 'static, V: redb::Value + 'static>(
+    text: &mut String,
+    name: &str,
+    table: &impl ReadableTable<K, V>,
+) -> Result<(), StoreError> {
+    for found in table.iter()? {
+        let (key, value) = found?;
+        line(text, name, &(key.value(), value.value()));
+    }
+    Ok(())
+}
+
+fn line(text: &mut String, name: &str, row: &dyn Debug) {
+    writeln!(text, "{name} {row:?}").expect("a String takes everything");
 }

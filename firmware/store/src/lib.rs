@@ -49,7 +49,7 @@ use storage::RealStorage;
 use tokio::sync::oneshot;
 
 /// How a store is to be run. The defaults are those of the box.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The index's page cache. 16 MiB are enough for 512 MB of memory, 32 MiB suit 1 GB.
     pub index_cache_octets: usize,

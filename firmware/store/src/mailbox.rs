@@ -128,20 +128,18 @@ impl Request for CreateMailbox {
                 names.push(name);
             }
         }
-        let mut next_mailbox = rows::counter(&tables.state, state::NEXT_MAILBOX)?;
-        let mut uid_validity = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?;
+        let ids = rows::counter(&tables.state, state::NEXT_MAILBOX)?..;
+        let uid_validities = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?..;
         let mut mailboxes = Vec::with_capacity(names.len());
-        for name in names.into_iter().rev() {
+        for ((id, uid_validity), name) in ids.zip(uid_validities).zip(names.into_iter().rev()) {
             let is_asked_for = name == self.name;
             mailboxes.push(MailboxRecord {
-                id: MailboxId(number(next_mailbox)?),
+                id: MailboxId(number(id)?),
                 name,
                 uid_validity: next_uid_validity(uid_validity)?,
                 special_use: self.special_use.filter(|_| is_asked_for),
                 is_subscribed: false,
             });
-            next_mailbox += 1;
-            uid_validity += 1;
         }
         let id = mailboxes.last().expect("the one asked for is among them").id;
         Ok((

@@ -103,10 +103,10 @@ fn body_records<'b>(
     bodies: impl Iterator<Item = (&'b SealedBody, &'b Vec<u8>)>,
     tables: &Tables<'_>,
 ) -> Result<Vec<BodyRecord>, StoreError> {
-    let mut id = rows::counter(&tables.state, state::NEXT_BODY)?;
+    let ids = rows::counter(&tables.state, state::NEXT_BODY)?..;
     let mut offset = 0;
     let mut records = Vec::new();
-    for (body, structure) in bodies {
+    for (id, (body, structure)) in ids.zip(bodies) {
         records.push(BodyRecord {
             id,
             place: body.place(offset),
@@ -114,7 +114,6 @@ fn body_records<'b>(
             frames: body.frames().to_vec(),
             structure: structure.clone(),
         });
-        id += 1;
         offset += body.batch_octets().len() as u64;
     }
     Ok(records)

@@ -7,6 +7,7 @@
 
 use crate::Options;
 use crate::changes::Changes;
+use crate::check;
 use crate::error::StoreError;
 use crate::index::apply::{Effects, RecordAt, apply};
 use crate::index::rows::{BlobPlace, BlobRow, Row, counter};
@@ -17,17 +18,18 @@ use crate::log::record::{Mutation, Stepped};
 use crate::log::scan::{Position, Segment, Segments};
 use crate::log::seal::{Identity, Sealer};
 use crate::log::segment::{self, Header};
-use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS};
+use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS, next_block};
 use crate::request::{Pending, Request};
 use crate::shared::{OpenSegments, Shared};
 use crate::space::SpaceWatch;
 use crate::storage::Storage;
 use crate::writer::queue::Queue;
-use crate::writer::{LogEnd, Writer, checkpoint, set_position};
+use crate::writer::{ActiveSegment, LogEnd, Writer, checkpoint, set_position};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{oneshot, watch};
 
@@ -90,6 +92,11 @@ pub enum Damage {
         /// The segment.
         name: String,
     },
+    /// The index knows of batches that a segment has no more.
+    SegmentShort {
+        /// The segment.
+        name: String,
+    },
 }
 
 impl fmt::Display for Damage {
@@ -114,6 +121,12 @@ impl fmt::Display for Damage {
             Damage::SegmentHeader { name } => {
                 write!(f, "{name}: the header is damaged, nothing is lost")
             }
+            Damage::SegmentShort { name } => {
+                write!(
+                    f,
+                    "{name} has lost its end, and the messages in it; the index still lists them"
+                )
+            }
             Damage::SegmentMissing { name } => write!(f, "{name} is missing, and the messages in it"),
         }
     }
@@ -132,40 +145,46 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
     for folder in [SEGMENTS, BODIES] {
         storage.create_folder(folder).map_err(StoreError::io(folder))?;
     }
+    // What was being made when the power went: a segment, or the index of a check.
+    remove_if_there(&*storage, SEGMENTS, segment::UNFINISHED)?;
+    remove_if_there(&*storage, "", check::COMPARED)?;
     let (mut segments, identity) = find_log(&*storage, &mut opened)?;
     let (database, position) = open_index(&storage, &identity, options, &mut opened)?;
-    if position.batch > 0
-        && !segments
-            .list
-            .iter()
-            .any(|segment| segment.number == position.segment)
-    {
-        opened.damage.push(Damage::SegmentMissing {
-            name: segment::name(position.segment),
-        });
-    }
+    compare_ends(&segments, position, &mut opened);
     let sealer = Sealer::new(&identity);
     let mut next_segment = 1 + segments
         .list
         .last()
         .map_or(0, |last| last.number)
         .max(position.segment);
-    if copy_tail(
-        &*storage,
-        &mut segments,
-        position,
-        next_segment,
-        &identity,
-        &sealer,
-    )? {
-        opened.is_tail_copied = true;
-        next_segment += 1;
+    // A segment made just now may be filled; one of an earlier run never is.
+    let mut active = None;
+    if opened.is_new
+        || copy_tail(
+            &*storage,
+            &mut segments,
+            position,
+            next_segment,
+            &identity,
+            &sealer,
+        )?
+    {
+        let last = segments.list.last().expect("it was made just now");
+        let Segment { number, octets, .. } = *last;
+        active = Some(ActiveSegment {
+            number,
+            file: Arc::clone(&last.file),
+            offset: next_block(octets),
+        });
+        opened.is_tail_copied = !opened.is_new;
+        next_segment = number + 1;
     }
     let mut replay = Replay {
         segments: &segments,
         database: &database,
         sealer: &sealer,
         position,
+        last_batch: u64::MAX,
         opened: &mut opened,
     };
     let lost_up_to = replay.run()?;
@@ -180,14 +199,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
     };
     checkpoint(&database)?;
 
-    let room = storage.room().map_err(StoreError::io(""))?;
-    let segment_octets = options
-        .segment_octets
-        .unwrap_or_else(|| segment_octets(room.total_octets));
-    let reserve = options
-        .reserve_octets
-        .unwrap_or(3 * segment_octets + RESERVE_OCTETS);
-    let space = SpaceWatch::new(Arc::clone(&storage), reserve);
+    let (space, segment_octets) = space(&storage, options)?;
     let bodies = Bodies::new(
         Arc::clone(&storage),
         sealer.clone(),
@@ -214,7 +226,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
         stopped: watch::Sender::new(None),
     });
     let log = LogEnd {
-        active: None,
+        active,
         next_segment,
         next_batch: next_batch.max(position.batch + 1),
         segment_octets,
@@ -228,6 +240,40 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
         writer,
         opened,
     })
+}
+
+/// What is kept free, and how large segments become.
+fn space(storage: &Arc<dyn Storage>, options: &Options) -> Result<(Arc<SpaceWatch>, u64), StoreError> {
+    let room = storage.room().map_err(StoreError::io(""))?;
+    let segment_octets = options
+        .segment_octets
+        .unwrap_or_else(|| segment_octets(room.total_octets));
+    let reserve_octets = options
+        .reserve_octets
+        .unwrap_or(3 * segment_octets + RESERVE_OCTETS);
+    Ok((
+        SpaceWatch::new(Arc::clone(storage), reserve_octets),
+        segment_octets,
+    ))
+}
+
+/// The log must not be shorter than the index knows it.
+fn compare_ends(segments: &Segments, position: Position, opened: &mut Opened) {
+    if position.batch == 0 {
+        return;
+    }
+    let name = segment::name(position.segment);
+    match segments
+        .list
+        .iter()
+        .find(|segment| segment.number == position.segment)
+    {
+        None => opened.damage.push(Damage::SegmentMissing { name }),
+        Some(segment) if next_block(segment.octets) < position.offset => {
+            opened.damage.push(Damage::SegmentShort { name });
+        }
+        Some(_) => (),
+    }
 }
 
 /// Kept free besides three segments: the index grows, and so do the body files on their way in.
@@ -285,6 +331,23 @@ fn find_log(storage: &dyn Storage, opened: &mut Opened) -> Result<(Segments, Ide
     Ok((segments, identity))
 }
 
+fn remove_if_there(storage: &dyn Storage, folder: &str, name: &str) -> Result<(), StoreError> {
+    if !storage
+        .list(folder)
+        .map_err(StoreError::io(folder))?
+        .iter()
+        .any(|found| found == name)
+    {
+        return Ok(());
+    }
+    let name = if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    };
+    storage.remove(&name).map_err(StoreError::io(&name))
+}
+
 fn has_index(storage: &dyn Storage) -> Result<bool, StoreError> {
     Ok(storage
         .list("")
@@ -322,16 +385,18 @@ fn open_index(
         builder
     };
     if has_index(&**storage)? {
-        let reason = match storage.open(index::FILE) {
-            Ok(file) => match builder().create_with_backend(Backend(file)) {
-                Ok(database) => match position_of(&database, identity) {
-                    Ok(Some(position)) => return Ok((database, position)),
-                    Ok(None) => "it is of another store, or of another format".to_owned(),
-                    Err(error) => error.to_string(),
-                },
-                Err(error) => error.to_string(),
-            },
-            Err(error) => error.to_string(),
+        let open = || -> Result<Option<(Database, Position)>, StoreError> {
+            let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
+            let database = builder().create_with_backend(Backend(file))?;
+            let position = position_of(&database, identity)?;
+            Ok(position.map(|position| (database, position)))
+        };
+        // redb panics at some damage. Whatever it says, the log can do without it.
+        let reason = match std::panic::catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(Some(found))) => return Ok(found),
+            Ok(Ok(None)) => "it is of another store, or of another format".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it is damaged".to_owned(),
         };
         opened.index_rebuilt = Some(reason);
         storage.remove(index::FILE).map_err(StoreError::io(index::FILE))?;
@@ -341,12 +406,13 @@ fn open_index(
     let file = storage.create(index::FILE).map_err(StoreError::io(index::FILE))?;
     let database = builder().create_with_backend(Backend(file))?;
     found_index(&database, identity)?;
+    // Not for safety: were the name lost, the index would have to be made again.
     storage.sync_folder("").map_err(StoreError::io(""))?;
     Ok((database, Position::default()))
 }
 
 /// Writes what an index has before any record.
-fn found_index(database: &Database, identity: &Identity) -> Result<(), StoreError> {
+pub(crate) fn found_index(database: &Database, identity: &Identity) -> Result<(), StoreError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::None)?;
     let mut tables = Tables::open(&transaction)?;
@@ -442,18 +508,21 @@ fn newer(segment: &Segment, kind: u16, version: u16) -> StoreError {
     }
 }
 
-struct Replay<'o> {
-    segments: &'o Segments,
-    database: &'o Database,
-    sealer: &'o Sealer,
-    position: Position,
-    opened: &'o mut Opened,
+/// Brings an index up to the log.
+pub(crate) struct Replay<'o> {
+    pub(crate) segments: &'o Segments,
+    pub(crate) database: &'o Database,
+    pub(crate) sealer: &'o Sealer,
+    pub(crate) position: Position,
+    /// No batch after this one is looked at.
+    pub(crate) last_batch: u64,
+    pub(crate) opened: &'o mut Opened,
 }
 
 impl Replay<'_> {
     /// Brings the index to the end of the log. Returns the last batch with lost records that no `Step`
     /// has answered yet.
-    fn run(&mut self) -> Result<Option<u64>, StoreError> {
+    pub(crate) fn run(&mut self) -> Result<Option<u64>, StoreError> {
         let mut batches = Vec::new();
         let mut last_end = None;
         let mut lost_up_to = None;
@@ -467,7 +536,7 @@ impl Replay<'_> {
             last_end = Some((place, offset));
             while let Some(batch) = self.segments.next_batch(segment, offset)? {
                 let number = batch.at.number;
-                if number >= limit {
+                if number >= limit || number > self.last_batch {
                     break;
                 }
                 offset = batch.end();
@@ -490,7 +559,7 @@ impl Replay<'_> {
                     self.apply(&std::mem::take(&mut batches))?;
                 }
             }
-            if limit != u64::MAX && expected < limit {
+            if limit != u64::MAX && expected < limit && limit <= self.last_batch {
                 lost_up_to = Some(self.lost(segment, expected..=limit - 1));
                 expected = limit;
             }

@@ -54,6 +54,13 @@ impl SpaceWatch {
         }
     }
 
+    /// Something was removed: ask the disk again.
+    pub(crate) fn freed(&self) {
+        if let Ok(mut known) = self.known.lock() {
+            *known = None;
+        }
+    }
+
     fn free_octets(&self) -> u64 {
         let Ok(mut known) = self.known.lock() else {
             return 0;

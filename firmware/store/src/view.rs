@@ -1,6 +1,7 @@
 //! Looking at the store: one read transaction for one command.
 
 use crate::account::{Account, Redirect};
+use crate::check;
 use crate::error::StoreError;
 use crate::index::ReadTables;
 use crate::index::rows::{self, AccountRow, BlobPlace, MailboxRow, MessageRow, RedirectRow};
@@ -267,13 +268,10 @@ impl View {
         })
     }
 
-    /// Every row of the index as text, in one order: two stores are alike when these are.
+    /// All that is known, as text, in one order, without where on the disk it is: two stores hold the
+    /// same when these are equal.
     pub fn dump(&self) -> Result<String, StoreError> {
-        self.tables.dump()
-    }
-
-    pub(crate) fn tables(&self) -> &ReadTables {
-        &self.tables
+        check::dump(&self.tables)
     }
 }
 

@@ -40,19 +40,6 @@ macro_rules! tables {
             pub(crate) fn open(transaction: &ReadTransaction) -> Result<ReadTables, StoreError> {
                 Ok(ReadTables { $($field: transaction.open_table($constant)?,)* })
             }
-
-            /// Every row of every table as text, for comparing two indexes.
-            pub(crate) fn dump(&self) -> Result<String, StoreError> {
-                use redb::ReadableTable;
-                use std::fmt::Write;
-                let mut text = String::new();
-                $(for row in self.$field.iter()? {
-                    let (key, value) = row?;
-                    writeln!(text, "{} {:?} {:?}", $name, key.value(), value.value())
-                        .expect("a String takes everything");
-                })*
-                Ok(text)
-            }
         }
     };
 }

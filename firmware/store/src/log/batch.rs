@@ -70,16 +70,26 @@ impl BatchBuilder {
 
     /// Adds a record and says where in the segment its bodies begin.
     pub(crate) fn push<'b>(&mut self, mutation: &Mutation, bodies: impl Iterator<Item = &'b [u8]>) -> u64 {
-        let meta = mutation.encode();
-        let meta_sum = meta_sum(&self.sealer, self.at.number, self.entries.len(), &meta);
-        self.octets.extend_from_slice(&meta);
+        self.push_encoded(mutation.kind(), mutation.version(), &mutation.encode(), bodies)
+    }
+
+    /// As [`BatchBuilder::push`], of any kind.
+    pub(crate) fn push_encoded<'b>(
+        &mut self,
+        kind: u16,
+        version: u16,
+        meta: &[u8],
+        bodies: impl Iterator<Item = &'b [u8]>,
+    ) -> u64 {
+        let meta_sum = meta_sum(&self.sealer, self.at.number, self.entries.len(), meta);
+        self.octets.extend_from_slice(meta);
         let body_at = self.octets.len();
         for body in bodies {
             self.octets.extend_from_slice(body);
         }
         self.entries.push(Entry {
-            kind: mutation.kind(),
-            version: mutation.version(),
+            kind,
+            version,
             meta_octets: u32::try_from(meta.len()).expect("metadata is bounded by the size of a request"),
             body_octets: (self.octets.len() - body_at) as u64,
             meta_sum,
@@ -143,7 +153,7 @@ impl Entry {
         into.extend_from_slice(&self.meta_sum);
     }
 
-    fn decode(entry: &[u8]) -> Entry {
+    fn decode(entry: &[u8; ENTRY_OCTETS]) -> Entry {
         Entry {
             kind: u16_at(entry, 0),
             version: u16_at(entry, 2),
@@ -225,7 +235,7 @@ pub(crate) fn find(
             number: u64_at(&header, 48),
         },
         octets,
-        entries: table.chunks_exact(ENTRY_OCTETS).map(Entry::decode).collect(),
+        entries: table.as_chunks().0.iter().map(Entry::decode).collect(),
         is_whole: sum_of_range(file, offset + HEADER_OCTETS as u64, table_at, sealer)? == payload_sum,
     }))
 }

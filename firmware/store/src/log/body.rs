@@ -206,6 +206,7 @@ impl BodyWriter {
         file.file
             .write_all_at(stored, self.stored_octets)
             .map_err(full_or_io(file.number))?;
+        bodies.space.written(stored.len() as u64);
         self.stored_octets += stored.len() as u64;
         self.frames.push(frame);
         bodies

@@ -32,10 +32,6 @@ impl Segments {
     pub(crate) fn find(storage: &dyn Storage) -> Result<Option<(Segments, Identity)>, StoreError> {
         let mut numbers: Vec<u64> = Vec::new();
         for name in storage.list(SEGMENTS).map_err(StoreError::io(SEGMENTS))? {
-            if name == segment::UNFINISHED {
-                let name = format!("{SEGMENTS}/{name}");
-                storage.remove(&name).map_err(StoreError::io(&name))?;
-            }
             numbers.extend(segment::number(&name));
         }
         numbers.sort_unstable();

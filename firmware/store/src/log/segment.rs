@@ -100,11 +100,7 @@ pub(crate) fn name(number: u64) -> String {
 
 /// The number in a name of the folder `log`.
 pub(crate) fn number(name: &str) -> Option<u64> {
-    if name.len() != 16 {
-        None
-    } else {
-        u64::from_str_radix(name, 16).ok()
-    }
+    u64::from_str_radix(name, 16).ok().filter(|_| name.len() == 16)
 }
 
 /// Makes a segment, with `batch` behind its header if there is one to copy. It is durable when this

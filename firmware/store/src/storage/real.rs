@@ -100,10 +100,12 @@ impl Storage for RealStorage {
 
     fn room(&self) -> io::Result<Room> {
         let status = nix::sys::statvfs::statvfs(&self.folder).map_err(io::Error::from)?;
-        let block_octets = u64::from(status.fragment_size());
+        // The types differ from one C library to the other.
+        #[allow(clippy::useless_conversion)]
+        let octets = |blocks| u64::from(status.fragment_size()).saturating_mul(u64::from(blocks));
         Ok(Room {
-            total_octets: u64::from(status.blocks()).saturating_mul(block_octets),
-            free_octets: u64::from(status.blocks_available()).saturating_mul(block_octets),
+            total_octets: octets(status.blocks()),
+            free_octets: octets(status.blocks_available()),
         })
     }
 

@@ -1,6 +1,10 @@
 //! Tests of the store as a whole. Each ends with [`finish`], which runs the check.
 
 mod basics;
+mod damage;
+mod failures;
+mod power_cut;
+mod workload;
 
 use crate::{
     Append, Deliver, DeliveredCopy, NewAccount, NewMessage, Options, Provision, Redirect, SealedBody, Store,

@@ -228,11 +228,15 @@ impl Writer {
         for (account, modseq) in changed {
             self.shared.changes.publish(account, modseq);
         }
+        let has_freed = !effects.unused_files.is_empty();
         for number in effects.unused_files {
             // If it stays, the next start sweeps it.
             if let Err(error) = self.shared.storage.remove(&body::file_name(number)) {
                 tracing::warn!(%error, number, "a body file that nobody has was not removed");
             }
+        }
+        if has_freed {
+            self.shared.space.freed();
         }
         Ok(())
     }

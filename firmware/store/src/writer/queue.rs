@@ -76,10 +76,8 @@ impl Queue {
             }
             match at_most {
                 None => {
-                    state = self
-                        .arrived
-                        .wait(state)
-                        .expect("nothing panics while it holds this lock")
+                    let woken = self.arrived.wait(state);
+                    state = woken.expect("nothing panics while it holds this lock");
                 }
                 Some(time) => {
                     let (back, timeout) = self

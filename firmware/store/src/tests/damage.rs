@@ -1,0 +1,283 @@
+//! Octets of the log change behind the store's back; the index is lost.
+
+use super::workload::*;
+use super::*;
+use crate::log::batch::{BatchAt, BatchBuilder};
+use crate::log::scan::Segments;
+use crate::storage::sim::Sim;
+use crate::{Damage, StoreError};
+use redb::ReadableTable;
+use std::path::Path;
+
+const U1: AccountId = AccountId(1);
+
+/// D6: the same folders, flags, UIDs, dates, accounts without the index.
+#[test]
+fn d6_the_index_is_made_anew_from_the_log() {
+    for seed in 1..=6 {
+        let sim = Sim::new(seed);
+        let mut direct = Direct::open(&sim).unwrap();
+        for number in 0..40 {
+            step(&mut direct, seed, number).unwrap();
+        }
+        let state = direct.state();
+        let sim = sim.reboot(seed);
+        drop(direct);
+        crate::Storage::remove(&sim, "index.redb").unwrap();
+        let direct = Direct::open(&sim).unwrap();
+        assert_eq!(direct.opened.index_rebuilt.as_deref(), Some("it was missing"));
+        assert_eq!(direct.state(), state, "seed {seed}");
+        direct.check();
+    }
+}
+
+#[test]
+fn a_log_that_is_gone_is_said_and_nothing_is_begun_in_its_place() {
+    let sim = Sim::new(1);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    direct.writer.checkpoint();
+    drop(direct);
+    let before = sim.names();
+    for name in before.iter().filter(|name| name.starts_with("log/")) {
+        crate::Storage::remove(&sim, name).unwrap();
+    }
+    let left = sim.names();
+    let error = Direct::open(&sim).err().unwrap();
+    assert!(matches!(error, StoreError::LogMissing { .. }), "{error}");
+    assert_eq!(sim.names(), left);
+}
+
+/// A disk with some messages in one segment, and where their batches are.
+fn messages(count: u64) -> (Sim, Vec<(u64, u64)>) {
+    let sim = Sim::new(7);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    for number in 0..count {
+        let deliver = direct.delivery(&[U1], &noise(number, 3000)).unwrap();
+        direct.ask(deliver).unwrap();
+    }
+    let sim = {
+        // The process dies: redb would make a last checkpoint when it is dropped.
+        let after = sim.reboot(7);
+        drop(direct);
+        after
+    };
+    let (segments, _) = Segments::find(&sim).unwrap().unwrap();
+    let mut batches = Vec::new();
+    for segment in &segments.list {
+        let mut offset = 0;
+        while let Some(batch) = segments.next_batch(segment, offset).unwrap() {
+            batches.push((batch.at.offset, batch.octets));
+            offset = batch.end();
+        }
+    }
+    (sim, batches)
+}
+
+/// D5, D10: wherever one bit of the log flips, every other message is there, bit for bit, and the damaged
+/// one says so. With and without the index.
+#[test]
+fn d5_a_flipped_bit_costs_one_message_and_is_reported() {
+    let (sim, batches) = messages(5);
+    let segment = sim
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("log/"))
+        .unwrap();
+    // The third message: provisioning is the first batch, and valid ones come after.
+    let (at, octets) = batches[3];
+    for offset in (at..at + octets).step_by(37).chain(at..at + 96) {
+        let sim = sim.reboot(offset);
+        let _ = crate::Storage::remove(&sim, "index.redb");
+        sim.flip(&segment, offset, 0x10);
+        let mut direct = Direct::open(&sim).unwrap();
+        assert_eq!(
+            direct.opened.damage.len(),
+            1,
+            "at {offset}: {:?}",
+            direct.opened.damage
+        );
+        let view = direct.view();
+        let inbox = mailbox(&view, U1, "INBOX");
+        let mut whole = 0;
+        for entry in view.entries(inbox).unwrap() {
+            let message = view.message(inbox, entry.uid).unwrap().unwrap();
+            match view.body(&message).unwrap().read_to_vec() {
+                Ok(octets) => {
+                    let number = u64::from(entry.uid.get()) - 1;
+                    assert!(octets.ends_with(&noise(number, 3000)), "at {offset}");
+                    whole += 1;
+                }
+                Err(error) => assert!(
+                    matches!(error, StoreError::Damaged { .. }),
+                    "at {offset}: {error}"
+                ),
+            }
+        }
+        assert_eq!(whole, 4, "at {offset}");
+        drop(view);
+        // No UID that the lost message may have had is given again.
+        let is_lost = !matches!(direct.opened.damage[0], Damage::BodyDamaged { .. });
+        let deliver = direct.delivery(&[U1], b"after").unwrap();
+        let uid = direct.ask(deliver).unwrap()[0].uid.get();
+        assert!(
+            if is_lost { uid > 1 << 20 } else { uid == 6 },
+            "at {offset}: UID {uid}"
+        );
+        // The loss is answered once: the next start does not step again.
+        let after = direct.state_readable();
+        let rebooted = sim.reboot(1);
+        drop(direct);
+        let direct = Direct::open(&rebooted).unwrap();
+        assert_eq!(direct.state_readable(), after, "at {offset}");
+    }
+}
+
+impl Direct {
+    /// The index alone: a damaged message cannot be read.
+    fn state_readable(&self) -> State {
+        self.view().dump().unwrap()
+    }
+}
+
+/// The last batch is damaged and the index does not have it: it may never have been acknowledged, so it is
+/// dropped whole.
+#[test]
+fn a_torn_tail_is_dropped_whole() {
+    let (sim, batches) = messages(3);
+    let segment = sim
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("log/"))
+        .unwrap();
+    let (at, octets) = *batches.last().unwrap();
+    for cut in 0..octets {
+        if cut % 61 != 0 && cut > 100 {
+            continue;
+        }
+        let sim = sim.reboot(cut);
+        let file = crate::Storage::open(&sim, &segment).unwrap();
+        file.set_length(at + cut).unwrap();
+        file.sync().unwrap();
+        let mut direct = Direct::open(&sim).unwrap();
+        assert_eq!(direct.opened.damage, [], "cut {cut}");
+        assert!(direct.opened.is_tail_copied, "cut {cut}");
+        let view = direct.view();
+        let inbox = mailbox(&view, U1, "INBOX");
+        assert_eq!(view.entries(inbox).unwrap().len(), 2, "cut {cut}");
+        drop(view);
+        let deliver = direct.delivery(&[U1], b"after").unwrap();
+        assert_eq!(direct.ask(deliver).unwrap()[0].uid.get(), 3);
+        direct.check();
+    }
+}
+
+/// A record of a later firmware is never dropped, nor passed over.
+#[test]
+fn a_record_of_an_unknown_kind_stops_the_start_with_a_sentence() {
+    let (sim, _) = messages(2);
+    let mut direct = Direct::open(&sim).unwrap();
+    let deliver = direct.delivery(&[U1], b"x").unwrap();
+    direct.ask(deliver).unwrap();
+    let rebooted = sim.reboot(1);
+    drop(direct);
+    let sim = rebooted;
+    let (segments, identity) = Segments::find(&sim).unwrap().unwrap();
+    let last = segments.list.last().unwrap();
+    let at = BatchAt {
+        segment: last.number,
+        offset: last.octets.next_multiple_of(4096),
+        number: 5,
+    };
+    let mut later = BatchBuilder::new(&crate::log::seal::Sealer::new(&identity), identity, at);
+    later.push_encoded(9_999, 1, b"who knows", std::iter::empty());
+    last.file.write_all_at(&later.finish(), at.offset).unwrap();
+    last.file.sync().unwrap();
+    let before: Vec<_> = sim
+        .names()
+        .iter()
+        .filter(|name| name.starts_with("log/"))
+        .map(|name| sim.content(name))
+        .collect();
+    let error = Direct::open(&sim).err().unwrap();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    assert!(error.to_string().contains("kind 9999"), "{error}");
+    let after: Vec<_> = sim
+        .names()
+        .iter()
+        .filter(|name| name.starts_with("log/"))
+        .map(|name| sim.content(name))
+        .collect();
+    assert_eq!(before, after, "the log is as it was");
+}
+
+/// Mail may hold anything, a batch of this very store among it. Without the key it stays mail.
+#[test]
+fn a_batch_inside_a_message_is_not_taken_for_one() {
+    let (sim, _) = messages(2);
+    let segment = sim
+        .names()
+        .into_iter()
+        .find(|name| name.starts_with("log/"))
+        .unwrap();
+    let forged = sim.content(&segment);
+    let mut direct = Direct::open(&sim).unwrap();
+    let deliver = direct.delivery(&[U1], &forged).unwrap();
+    direct.ask(deliver).unwrap();
+    let state = direct.state();
+    drop(direct);
+    let _ = crate::Storage::remove(&sim, "index.redb");
+    let direct = Direct::open(&sim).unwrap();
+    assert_eq!(direct.opened.damage, []);
+    assert_eq!(direct.state(), state);
+    direct.check();
+}
+
+/// D6 on a real folder.
+#[test]
+fn d6_deleting_the_index_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = |folder: &Path| {
+        let (store, opened) = Store::open(folder, options()).unwrap();
+        let dump = store.view().unwrap().dump().unwrap();
+        finish(&store);
+        store.close();
+        (dump, opened)
+    };
+    let (store, _) = Store::open(folder.path(), options()).unwrap();
+    provision(&store, 2);
+    for number in 0..30 {
+        deliver(&store, &[U1, AccountId(2)], &noise(number, 20_000));
+    }
+    deliver(&store, &[U1], &noise(1, 700_000));
+    store.close();
+    drop(store);
+    let (before, _) = state(folder.path());
+    std::fs::remove_file(folder.path().join("index.redb")).unwrap();
+    let (after, opened) = state(folder.path());
+    assert!(opened.batches_replayed > 30);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn the_index_of_another_store_is_not_believed() {
+    let (one, _) = messages(3);
+    let two = Sim::new(99);
+    let mut direct = Direct::open(&two).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    direct.writer.checkpoint();
+    drop(direct);
+    let mut direct = Direct::open(&one).unwrap();
+    let state = direct.state();
+    direct.writer.checkpoint();
+    drop(direct);
+    let index = crate::Storage::open(&one, "index.redb").unwrap();
+    index.set_length(0).unwrap();
+    index.write_all_at(&two.content("index.redb"), 0).unwrap();
+    let direct = Direct::open(&one).unwrap();
+    assert!(direct.opened.index_rebuilt.is_some());
+    assert_eq!(direct.state(), state);
+    assert!(direct.shared.read().unwrap().account.first().unwrap().is_some());
+    direct.check();
+}
