@@ -18,9 +18,9 @@ use crate::trouble::Trouble;
 const DISK_WAIT_MS: u64 = 10_000;
 /// How long a blank disk must be the best there is. The disk with the mail on it may be the slower one.
 const BLANK_WAIT_MS: u64 = 200;
-/// The same where there is USB, which needs seconds to find what is plugged in. On the first start only, a stick is
-/// waited for as long.
-const USB_WAIT_MS: u64 = 4_000;
+/// Where there is USB, it needs so long from init's start to find what is plugged in: neither a blank disk nor a start
+/// without a stick is settled before.
+const USB_WAIT_MS: u64 = 6_000;
 /// How often is looked.
 pub(crate) const LOOK_MS: u64 = 100;
 
@@ -31,9 +31,7 @@ enum Stage {
         since_ms: u64,
         blank: Option<(String, u64)>,
     },
-    Stick {
-        since_ms: u64,
-    },
+    Stick,
     Done,
     Failed,
 }
@@ -83,7 +81,7 @@ impl Storage {
     pub(crate) fn activity(&self) -> &'static str {
         match self.stage {
             Stage::Searching { .. } => "looking for the disk",
-            Stage::Stick { .. } => "first start; looking for a stick with postolka.toml",
+            Stage::Stick => "first start; looking for a stick with postolka.toml",
             Stage::Done | Stage::Failed => "the mail service",
         }
     }
@@ -93,18 +91,16 @@ impl Storage {
     pub(crate) fn step(&mut self, console: &mut Console, now_ms: u64) -> Step {
         match &mut self.stage {
             Stage::Done | Stage::Failed => Step::Nothing,
-            Stage::Stick { since_ms } => {
-                let is_late = now_ms.saturating_sub(*since_ms) >= USB_WAIT_MS;
-                self.stick(is_late, console)
-            }
+            Stage::Stick => self.stick(now_ms >= USB_WAIT_MS, console),
             Stage::Searching { since_ms, blank } => {
                 let is_late = now_ms.saturating_sub(*since_ms) >= DISK_WAIT_MS;
                 let trouble = match disk::choose(&disk::list()) {
                     Choice::Use(name) => return self.mount(name, console, now_ms),
                     Choice::Make(name) => match blank {
                         Some((known, seen_ms)) if *known == name => {
-                            let wait_ms = if has_usb() { USB_WAIT_MS } else { BLANK_WAIT_MS };
-                            if now_ms.saturating_sub(*seen_ms) < wait_ms {
+                            let is_settled = now_ms.saturating_sub(*seen_ms) >= BLANK_WAIT_MS
+                                && (now_ms >= USB_WAIT_MS || !has_usb());
+                            if !is_settled {
                                 return Step::Again;
                             }
                             console.line(&format!(
@@ -139,9 +135,9 @@ impl Storage {
             Err(trouble) => self.troubles.push(trouble),
         }
         self.device = device;
-        self.stage = Stage::Stick { since_ms: now_ms };
+        self.stage = Stage::Stick;
         // Only a box that may still be provisioned waits.
-        let is_patient = is_first_start() && has_usb();
+        let is_patient = now_ms < USB_WAIT_MS && is_first_start() && has_usb();
         self.stick(!is_patient, console)
     }
 
