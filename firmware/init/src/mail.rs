@@ -14,13 +14,16 @@ use crate::child::{Child, Told, ending};
 use crate::console::Console;
 use crate::links;
 use crate::network;
-use crate::spawn::{MAILD, spawn};
+use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
 use crate::supervise::{Restarts, Verdict, judge};
 use crate::trouble::{Trouble, reason};
 
 /// The ports of the mail service (P1), in the order they are handed over.
 pub(crate) const PORTS: [u16; 2] = [25, 993];
+
+/// More than a control socket holds.
+const LAST_MESSAGES_MAX: usize = 512;
 
 /// maild and what belongs to it.
 #[derive(Debug, Default)]
@@ -142,24 +145,31 @@ impl Mail {
         }
     }
 
-    /// Takes what maild has said.
-    pub(crate) fn told(&mut self, console: &mut Console, now_ms: u64) {
-        let Some(child) = &mut self.child else { return };
+    /// Takes what maild has said; whether there was something.
+    pub(crate) fn told(&mut self, console: &mut Console, now_ms: u64) -> bool {
+        let Some(child) = &mut self.child else {
+            return false;
+        };
         match child.receive::<FromMaild>() {
-            Told::Message(received) => match received.message {
-                FromMaild::Ready { fingerprint } => {
-                    self.fingerprint = Some(fingerprint);
-                    // Once for each start, however often it is said.
-                    if !std::mem::replace(&mut self.is_ready, true) {
-                        let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
-                        console.line(&format!("LISTENING {}", ports.join(" ")));
-                    }
-                }
-                FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
-                FromMaild::Alive => self.alive_ms = Some(now_ms),
-            },
-            Told::Nothing => {}
+            Told::Message(received) => self.follow(received.message, console, now_ms),
+            Told::Nothing => return false,
             Told::Killed(why) => console.line(&format!("maild {why}.")),
+        }
+        true
+    }
+
+    fn follow(&mut self, message: FromMaild, console: &mut Console, now_ms: u64) {
+        match message {
+            FromMaild::Ready { fingerprint } => {
+                self.fingerprint = Some(fingerprint);
+                // Once for each start, however often it is said.
+                if !std::mem::replace(&mut self.is_ready, true) {
+                    let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
+                    console.line(&format!("LISTENING {}", ports.join(" ")));
+                }
+            }
+            FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
+            FromMaild::Alive => self.alive_ms = Some(now_ms),
         }
     }
 
@@ -174,9 +184,18 @@ impl Mail {
     /// A child has ended. If it was maild, it is started again, later each time; on the way down it is not, and only
     /// an end that was not clean is told.
     pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) {
-        let Some(child) = self.child.take_if(|child| child.pid == pid) else {
+        if self.child.as_ref().is_none_or(|child| child.pid != pid) {
             return;
-        };
+        }
+        // What it may have left behind must not write to the next one's mailboxes.
+        kill_group(MAILD);
+        // Its last words may be why: a status that says what is wrong with postolka.toml.
+        for _ in 0..LAST_MESSAGES_MAX {
+            if !self.told(console, now_ms) {
+                break;
+            }
+        }
+        let Some(child) = self.child.take() else { return };
         let ran_ms = now_ms.saturating_sub(child.since_ms);
         for line in child.last_words(now_ms) {
             console.line(&format!("maild: {line}"));

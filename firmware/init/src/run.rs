@@ -286,7 +286,9 @@ impl Machine {
                 }
                 Some(Ok(false)) | None => {}
             },
-            Source::MailControl => self.mail.told(&mut self.console, now_ms),
+            Source::MailControl => {
+                self.mail.told(&mut self.console, now_ms);
+            }
             Source::MailOutput => self.mail.said(&mut self.console, now_ms),
             Source::LinkControl(at) => self.links.told(at, &mut self.console, now_ms),
             Source::LinkOutput(at) => self.links.said(at, &mut self.console, now_ms),

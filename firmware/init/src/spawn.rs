@@ -170,6 +170,12 @@ fn drop_bounding_set() -> nix::Result<()> {
     Ok(())
 }
 
+/// Ends whatever is left in a program's control group.
+pub(crate) fn kill_group(program: Program) {
+    // Without control groups there is no such file, and nothing more to do.
+    let _ = fs::write(format!("{CGROUPS}/{}/cgroup.kill", program.name), "1");
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -97,8 +97,8 @@ impl Trouble {
                 "Start the box again; if this stays, report it.",
             ),
             Self::MaildEnds(how) => (
-                format!("The mail service cannot run: it {how} again and again."),
-                "It is tried again every half a minute. The lines above say why.",
+                format!("The mail service does not stay up: it {how} again and again."),
+                "It is started each time, after half a minute at most. The lines above say why.",
             ),
             Self::Stick(reason) => (
                 format!("postolka.toml on the stick was not used: {reason}."),
