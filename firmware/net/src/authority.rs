@@ -324,30 +324,32 @@ fn read<T>(
     Ok(parsed)
 }
 
-/// Writes a file so that it is there whole or not at all, and is still there after a power cut.
 fn write(folder: &Path, name: &str, octets: &[u8], mode: u32) -> Result<(), AuthorityError> {
-    let path = folder.join(name);
-    let beside = folder.join(format!("{name}.new"));
-    let write = || {
-        // What an interrupted attempt left has perhaps other permissions.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside)?;
-        file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| AuthorityError::File {
-        path: path.clone(),
+    write_durably(folder, name, octets, mode).map_err(|source| AuthorityError::File {
+        path: folder.join(name),
         source,
     })
+}
+
+/// Writes a file of `folder` so that it is there whole or not at all, and is still there after a power
+/// cut: beside, synced, renamed, and the folder synced.
+pub fn write_durably(folder: &Path, name: &str, octets: &[u8], mode: u32) -> io::Result<()> {
+    let path = folder.join(name);
+    let beside = folder.join(format!("{name}.new"));
+    // What an interrupted attempt left has perhaps other permissions.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
