@@ -1,3 +1,70 @@
-//! maild
+#![doc = include_str!("../README.md")]
 
-fn main() {}
+mod arguments;
+mod dev;
+mod handoff;
+mod house;
+mod limits;
+mod log;
+mod provision;
+mod services;
+mod settings;
+mod trouble;
+
+use arguments::Command;
+use std::process::ExitCode;
+use std::time::Duration;
+use trouble::Trouble;
+
+/// What was typed makes no sense; everything else that goes wrong is 1.
+const EXIT_ARGUMENTS: u8 = 2;
+/// Threads that may block: two hashes, and the store's close. More would only wait for the same card.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    // A name that is not UTF-8 is shown as well as it goes, and is then not found.
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let outcome = match arguments::parse(arguments) {
+        Ok(Command::Help) => {
+            print!("{}", arguments::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Handoff { log }) => {
+            log::start(log, false);
+            run(handoff::run())
+        }
+        Ok(Command::Dev(dev)) => {
+            log::start(dev.log, true);
+            run(dev::run(dev))
+        }
+        Err(sentence) => {
+            eprintln!("maild: {}", log::printable(&sentence));
+            return ExitCode::from(EXIT_ARGUMENTS);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            for line in trouble.to_string().lines() {
+                eprintln!("maild: {}", log::printable(line));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one of the two ways to serve to its end.
+fn run(serving: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(limits::workers())
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("maild")
+        .enable_all()
+        .build()
+        .map_err(Trouble::System)?;
+    let outcome = runtime.block_on(serving);
+    // A hash that still runs is of no use to anybody.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}

@@ -1,0 +1,293 @@
+//! In the box: everything comes from init, and init is told how it goes.
+//!
+//! ```text
+//! HostName · Addresses · Listener… · Provision? · Start  ─►  open, serve  ─►  Ready, Status
+//! then, until Stop, SIGTERM or the end of init:              Alive every 5 s, Status when it changes
+//! ```
+
+use crate::house::{House, Options, ProvisionFile};
+use crate::services::{self, Entry};
+use crate::trouble::Trouble;
+use handoff::{Channel, ConsoleLine, FromMaild, Message, ReceiveError, Received, Status, ToMaild};
+use mail::Domain;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Where the box keeps its mail. For tests, which have no such folder, the environment may name another:
+/// only init can set it, and init sets none.
+const FOLDER: &str = "/data/mail";
+const FOLDER_VARIABLE: &str = "MAILD_FOLDER";
+/// When init has not said how the box is called.
+const HOST_NAME: &str = "postolka";
+const PROVISION_NAME: &str = "postolka.toml";
+
+/// init takes us for dead after 60 s without.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+const STATUS_EVERY: Duration = Duration::from_secs(30);
+/// A certificate is renewed months before its end, and one that a wrong clock made within the hour.
+const CERTIFICATE_EVERY: Duration = Duration::from_hours(1);
+/// Kept from init's deadline for the store's last checkpoint.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// After SIGTERM, which init sends when its deadline is over.
+const GRACE_AFTER_SIGNAL: Duration = Duration::from_millis(500);
+
+/// What init hands over before it says Start.
+#[derive(Default)]
+struct Given {
+    host_name: Option<Domain>,
+    addresses: Vec<IpAddr>,
+    listeners: Vec<(Entry, TcpListener)>,
+    provision: Option<ProvisionFile>,
+}
+
+/// Serves until init says Stop.
+pub(crate) async fn run() -> Result<(), Trouble> {
+    let control = Arc::new(Control::inherited().map_err(Trouble::System)?);
+    let outcome = serve(&control).await;
+    if let Err(trouble) = &outcome {
+        // On the console page as well, where it stays until the next start says something else.
+        let _ = control.send(&status(&trouble.to_string())).await;
+    }
+    outcome
+}
+
+async fn serve(control: &Arc<Control>) -> Result<(), Trouble> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::System)?;
+    let given = gather(control).await?;
+    let options = Options {
+        folder: std::env::var_os(FOLDER_VARIABLE).map_or_else(|| FOLDER.into(), PathBuf::from),
+        host_name: given
+            .host_name
+            .unwrap_or_else(|| Domain::parse(HOST_NAME).expect("it is a domain name")),
+        addresses: given.addresses,
+        provision: given.provision,
+    };
+    let mut house = House::open(options).await?;
+    for (entry, socket) in given.listeners {
+        house.serve(entry, socket);
+    }
+    let fingerprint = house.fingerprint();
+    control
+        .send(&FromMaild::Ready { fingerprint })
+        .await
+        .map_err(Trouble::System)?;
+
+    let alive = tokio::spawn(say_alive(Arc::clone(control), house.store().clone()));
+    let outcome = attend(control, &mut house, &mut terminate).await;
+    alive.abort();
+    match outcome {
+        Ok(grace) => {
+            house.close(grace).await;
+            Ok(())
+        }
+        Err(trouble) => {
+            house.close(GRACE_AFTER_SIGNAL).await;
+            Err(trouble)
+        }
+    }
+}
+
+/// Takes what init hands over, until Start.
+async fn gather(control: &Control) -> Result<Given, Trouble> {
+    let mut given = Given::default();
+    loop {
+        let Received { message, descriptors } = control.receive().await?;
+        let descriptor = descriptors.into_iter().next();
+        match (message, descriptor) {
+            (ToMaild::HostName(name), _) => given.host_name = domain(&name),
+            (ToMaild::Addresses(addresses), _) => given.addresses = ips(&addresses),
+            (ToMaild::Listener { port }, Some(descriptor)) => {
+                if let Some(entry) = services::of_port(port) {
+                    given.listeners.push((entry, TcpListener::from(descriptor)));
+                } else {
+                    tracing::warn!(port, "nothing is served on this port");
+                }
+            }
+            (ToMaild::Provision { octets }, Some(descriptor)) => {
+                given.provision = Some(read_provision(descriptor, octets)?);
+            }
+            (ToMaild::Start, _) => return Ok(given),
+            (ToMaild::Stop { .. }, _) => {
+                return Err(Trouble::Handoff("it said Stop before Start".to_owned()));
+            }
+            (ToMaild::Listener { .. } | ToMaild::Provision { .. }, None) => {
+                return Err(Trouble::Handoff("a descriptor is missing".to_owned()));
+            }
+        }
+    }
+}
+
+/// Does what comes up while mail is served. Gives the time that is left to end, once it is to end.
+async fn attend(
+    control: &Control,
+    house: &mut House,
+    terminate: &mut tokio::signal::unix::Signal,
+) -> Result<Duration, Trouble> {
+    let mut statuses = interval(STATUS_EVERY);
+    let mut certificates = interval(CERTIFICATE_EVERY);
+    // After the clock jumped, or the box was suspended, once is enough.
+    statuses.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    certificates.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    certificates.tick().await;
+    let mut shown = String::new();
+    loop {
+        tokio::select! {
+            received = control.receive() => match received?.message {
+                ToMaild::Stop { deadline_ms } => {
+                    let deadline = Duration::from_millis(deadline_ms.into());
+                    return Ok(deadline.saturating_sub(CLOSE_TIME));
+                }
+                ToMaild::Addresses(addresses) => house.refresh_certificate(Some(ips(&addresses))),
+                ToMaild::HostName(name) => {
+                    tracing::info!(name = name.as_str(), "the box has another name, which holds from the next start");
+                }
+                ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Start => {
+                    return Err(Trouble::Handoff("it handed something over behind Start".to_owned()));
+                }
+            },
+            trouble = house.failed() => return Err(trouble),
+            _ = terminate.recv() => return Ok(GRACE_AFTER_SIGNAL),
+            _ = certificates.tick() => house.refresh_certificate(None),
+            _ = statuses.tick() => {
+                let text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
+                if text != shown {
+                    control.send(&status(&text)).await.map_err(Trouble::System)?;
+                    shown = text;
+                }
+            }
+        }
+    }
+}
+
+/// Says every few seconds that the executor runs this and that the store's writer answers. When one of
+/// them hangs nothing is said, and init acts on that.
+async fn say_alive(control: Arc<Control>, store: Store) {
+    let mut ticks = interval(ALIVE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if store.pulse().await.is_ok() && control.send(&FromMaild::Alive).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn domain(name: &handoff::HostName) -> Option<Domain> {
+    let domain = Domain::parse(name.as_str()).ok();
+    if domain.is_none() {
+        tracing::warn!(name = name.as_str(), "the name of the box is no domain name");
+    }
+    domain
+}
+
+fn ips(addresses: &handoff::Addresses) -> Vec<IpAddr> {
+    addresses.0.iter().map(|address| address.ip).collect()
+}
+
+/// Reads from the beginning, wherever the position of the shared descriptor stands.
+fn read_provision(descriptor: OwnedFd, octets: u32) -> Result<ProvisionFile, Trouble> {
+    let mut text = vec![0; usize::try_from(octets).unwrap_or(usize::MAX)];
+    match File::from(descriptor).read_exact_at(&mut text, 0) {
+        Ok(()) => Ok(ProvisionFile {
+            name: PROVISION_NAME.to_owned(),
+            octets: text,
+            limits_hold: false,
+        }),
+        Err(source) => Err(Trouble::ProvisionFile {
+            name: PROVISION_NAME.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Text for the console page: wrapped at its width, as many lines as there are.
+fn status(text: &str) -> FromMaild {
+    let mut status = Status::default();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.len() + 1 + word.len() > ConsoleLine::OCTETS_MAX {
+                let _ = status.lines.push(ConsoleLine::lossy(&line));
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        // What does not fit the page is in the log.
+        let _ = status.lines.push(ConsoleLine::lossy(&line));
+    }
+    FromMaild::Status(status)
+}
+
+/// Our end of the control socket.
+struct Control {
+    channel: Channel,
+    /// The same socket once more, only to learn from tokio when it is ready. To the kernel's epoll a
+    /// SOCK_SEQPACKET is a socket like any other, and so this needs no `unsafe`, which `AsyncFd` would.
+    ready: UnixDatagram,
+}
+
+impl Control {
+    fn inherited() -> io::Result<Control> {
+        let channel = Channel::inherited()?;
+        channel.set_nonblocking()?;
+        let same = channel.as_fd().try_clone_to_owned()?;
+        let ready = UnixDatagram::from_std(same.into())?;
+        Ok(Control { channel, ready })
+    }
+
+    /// Cancel-safe: a message is taken whole or not at all.
+    async fn receive(&self) -> Result<Received<ToMaild>, Trouble> {
+        let receive = || match self.channel.receive() {
+            // What waits for the socket has to be an io::Error.
+            Err(ReceiveError::Io(error)) => Err(error),
+            other => Ok(other),
+        };
+        match self.ready.async_io(Interest::READABLE, receive).await {
+            Ok(Ok(received)) => Ok(received),
+            Ok(Err(error)) => Err(Trouble::Handoff(error.to_string())),
+            Err(error) => Err(Trouble::Handoff(error.to_string())),
+        }
+    }
+
+    async fn send<M: Message>(&self, message: &M) -> io::Result<()> {
+        let send = || self.channel.send(message, &[]);
+        self.ready.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let FromMaild::Status(status) = status(text) else {
+            panic!("it is a status")
+        };
+        status.lines.iter().map(|line| line.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_sentence_is_wrapped_at_the_width_of_the_console() {
+        let wrapped = lines(&"word ".repeat(40));
+        assert_eq!(wrapped.len(), 3);
+        assert!(wrapped.iter().all(|line| line.len() <= ConsoleLine::OCTETS_MAX));
+        assert_eq!(lines("one\ntwo"), ["one", "two"]);
+        assert_eq!(lines(&"line\n".repeat(50)).len(), handoff::STATUS_LINES_MAX);
+        assert_eq!(lines("h\u{e1}\u{10d}ky\x1b"), ["h??ky?"]);
+    }
+}

@@ -1,0 +1,320 @@
+//! The wiring, in reading order: store → settings → tls → auth → delivery → smtp, imap → listeners.
+
+use crate::limits;
+use crate::provision::{self, NewMailbox, Password, Plan};
+use crate::services::{Entry, Protocol};
+use crate::settings::Settings;
+use crate::trouble::Trouble;
+use auth::{Auth, Cost};
+use delivery::Delivery;
+use imap::Imap;
+use mail::Domain;
+use net::authority::{Authority, ServerNames};
+use net::listener::{Gate, serve};
+use net::tls::Tls;
+use net::{Shutdown, Stop, pump, stop_switch};
+use smtp::Smtp;
+use std::collections::HashMap;
+use std::net::{IpAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use store::{NewAccount, Provision, Store, StoreError};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How a provisioning file reached us.
+pub(crate) struct ProvisionFile {
+    /// What it is called in messages.
+    pub(crate) name: String,
+    pub(crate) octets: Vec<u8>,
+    /// Whether its `[limits]` hold also when the box has accounts (on a computer).
+    pub(crate) limits_hold: bool,
+}
+
+/// How the house is to be opened.
+pub(crate) struct Options {
+    pub(crate) folder: PathBuf,
+    /// What the box is called unless a provisioning file said otherwise.
+    pub(crate) host_name: Domain,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) provision: Option<ProvisionFile>,
+}
+
+/// Everything that serves mail.
+pub(crate) struct House {
+    store: Store,
+    authority: Authority,
+    names: ServerNames,
+    tls: Tls,
+    smtp: Smtp,
+    imap: Imap,
+    gate: Gate,
+    stop: Stop,
+    shutdown: Shutdown,
+    serving: JoinSet<std::io::Result<()>>,
+}
+
+impl House {
+    /// Opens everything, and gives a box without accounts those of the provisioning file. Nothing listens
+    /// yet.
+    ///
+    /// # Errors
+    /// The box keeps what it has.
+    pub(crate) async fn open(options: Options) -> Result<House, Trouble> {
+        let folder = options.folder;
+        let store = open_store(&folder)?;
+        let cost = Cost::for_memory(limits::memory_octets());
+        let settings = settle(&store, &folder, options.provision, cost).await?;
+
+        let host_name = settings.host_name.clone().unwrap_or(options.host_name);
+        let names = ServerNames {
+            host_name: host_name.to_string(),
+            addresses: options.addresses,
+        };
+        let authority = Authority::open(&folder)?;
+        let certificate = authority.server_certificate(&names, SystemTime::now())?;
+        let tls = Tls::new(certificate).map_err(|error| Trouble::Tls(error.into()))?;
+
+        let throttle = settings.throttle();
+        let auth = Auth::new(store.clone(), auth::Settings { cost, throttle })
+            .map_err(|error| Trouble::System(std::io::Error::other(error)))?;
+        let delivery = Delivery::new(store.clone(), host_name);
+        let imap = Imap::new(auth, store.clone(), delivery.check_buffer().clone());
+        let smtp = Smtp::new(delivery);
+        let gate = Gate::new(limits::fit_descriptors(settings.connection_limits()));
+        let (stop, shutdown) = stop_switch();
+        Ok(House {
+            store,
+            authority,
+            names,
+            tls,
+            smtp,
+            imap,
+            gate,
+            stop,
+            shutdown,
+            serving: JoinSet::new(),
+        })
+    }
+
+    /// Begins to serve a socket.
+    pub(crate) fn serve(&mut self, entry: Entry, socket: TcpListener) {
+        let Entry {
+            service, protocol, ..
+        } = entry;
+        let (tls, gate, shutdown) = (self.tls.clone(), self.gate.clone(), self.shutdown.clone());
+        let stopping = self.shutdown.clone();
+        match protocol {
+            Protocol::Smtp => {
+                let smtp = self.smtp.clone();
+                self.serving.spawn(serve(
+                    socket,
+                    service,
+                    tls,
+                    gate,
+                    shutdown,
+                    move |stream, peer| {
+                        let host = smtp.host(&peer);
+                        pump::run(stream, smtp.session(peer), host, stopping.clone())
+                    },
+                ));
+            }
+            Protocol::Imap => {
+                let imap = self.imap.clone();
+                self.serving.spawn(serve(
+                    socket,
+                    service,
+                    tls,
+                    gate,
+                    shutdown,
+                    move |stream, peer| {
+                        pump::run(stream, imap.session(&peer), imap.host(&peer), stopping.clone())
+                    },
+                ));
+            }
+        }
+    }
+
+    /// SHA-256 of the certificate of the box's authority.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.authority.fingerprint()
+    }
+
+    /// The box has other names or addresses, or the day is another: takes a certificate that fits.
+    /// Connections that are open keep theirs.
+    pub(crate) fn refresh_certificate(&mut self, addresses: Option<Vec<IpAddr>>) {
+        if let Some(addresses) = addresses {
+            self.names.addresses = addresses;
+        }
+        match self.authority.server_certificate(&self.names, SystemTime::now()) {
+            Ok(certificate) => self.tls.set_certificates(certificate, HashMap::new()),
+            Err(error) => {
+                tracing::error!(%error, "the certificate could not be renewed; the old one is served");
+            }
+        }
+    }
+
+    /// How much there is, for the console.
+    pub(crate) fn summary(&self) -> Result<String, StoreError> {
+        let view = self.store.view()?;
+        let accounts = view.accounts()?;
+        if accounts.is_empty() {
+            return Ok("No mailboxes yet: a stick with a postolka.toml sets them up.".to_owned());
+        }
+        let messages: u64 = accounts.iter().map(|account| account.messages).sum();
+        let count =
+            |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+        Ok(format!(
+            "{}, {}, {}",
+            count(view.domains()?.len() as u64, "domain", "domains"),
+            count(accounts.len() as u64, "mailbox", "mailboxes"),
+            count(messages, "message", "messages"),
+        ))
+    }
+
+    /// The store, for whoever only wants to know that it answers.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits until something ends that must not: the store's writer, or a listener.
+    pub(crate) async fn failed(&mut self) -> Trouble {
+        let store = self.store.clone();
+        tokio::select! {
+            reason = store.stopped() => Trouble::StoreStopped(reason),
+            Some(ended) = self.serving.join_next() => {
+                let error = match ended {
+                    Ok(Ok(())) => "a listener ended".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                Trouble::System(std::io::Error::other(error))
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Tells every session to end, waits for them as long as `grace`, and closes the store. What was
+    /// acknowledged is on the disk in any case.
+    pub(crate) async fn close(mut self, grace: Duration) {
+        self.stop.press();
+        let over = async { while self.serving.join_next().await.is_some() {} };
+        if timeout(grace, over).await.is_err() {
+            tracing::warn!(
+                connections = self.gate.connections(),
+                "some connections did not end in time"
+            );
+        }
+        // Ends what is left, which lets go of the store.
+        self.serving.shutdown().await;
+        let store = self.store;
+        // Writes the last checkpoint: a wait for the disk, on no thread of the executor.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+fn open_store(folder: &Path) -> Result<Store, Trouble> {
+    std::fs::create_dir_all(folder).map_err(|source| Trouble::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
+    match Store::open(&folder.join("store"), store::Options::default()) {
+        Ok((store, opened)) => {
+            tracing::info!(?opened, "the store is open");
+            Ok(store)
+        }
+        Err(StoreError::InUse) => Err(Trouble::InUse(folder.to_owned())),
+        Err(error) => Err(Trouble::Store(error)),
+    }
+}
+
+/// Applies the provisioning file, if there is one and the box has no account; gives the settings that hold.
+async fn settle(
+    store: &Store,
+    folder: &Path,
+    file: Option<ProvisionFile>,
+    cost: Cost,
+) -> Result<Settings, Trouble> {
+    let is_claimed = store
+        .view()
+        .and_then(|view| view.is_claimed())
+        .map_err(Trouble::Store)?;
+    let Some(file) = file else {
+        return Ok(Settings::read(folder));
+    };
+    if is_claimed && !file.limits_hold {
+        tracing::info!(
+            file = file.name,
+            "the box has its accounts: the file is left alone"
+        );
+        return Ok(Settings::read(folder));
+    }
+    let plan = provision::parse(&file.octets).map_err(|mistakes| Trouble::Provision {
+        name: file.name.clone(),
+        mistakes,
+    })?;
+    if is_claimed {
+        tracing::info!(
+            file = file.name,
+            "the box has its accounts: only the limits of the file are used"
+        );
+        return Ok(Settings {
+            limits: plan.limits,
+            ..Settings::read(folder)
+        });
+    }
+    let settings = Settings::of(&plan);
+    if plan.mailboxes.is_empty() {
+        tracing::info!(file = file.name, "the file has no mailbox: nothing is set up");
+        return Ok(settings);
+    }
+    // Before the accounts: once there are some, the file is not looked at again.
+    settings
+        .write(folder)
+        .map_err(|error| Trouble::Provisioning(error.into()))?;
+    let (mailboxes, redirects) = (plan.mailboxes.len(), plan.redirects.len());
+    claim(store, plan, cost).await?;
+    tracing::info!(file = file.name, mailboxes, redirects, "the accounts were made");
+    Ok(settings)
+}
+
+/// Hashes the passwords and makes the accounts, in one record.
+async fn claim(store: &Store, plan: Plan, cost: Cost) -> Result<(), Trouble> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Trouble::Provisioning(error);
+    let accounts = hash_passwords(plan.mailboxes, cost).await.map_err(failed)?;
+    let provision = Provision {
+        domains: plan.domains,
+        accounts,
+        redirects: plan.redirects,
+    };
+    store
+        .provision(provision)
+        .await
+        .map_err(|error| failed(error.into()))
+}
+
+/// Two at a time, as everywhere.
+async fn hash_passwords(
+    mailboxes: Vec<NewMailbox>,
+    cost: Cost,
+) -> Result<Vec<NewAccount>, Box<dyn std::error::Error + Send + Sync>> {
+    let hash = move |mailbox: NewMailbox| -> Result<NewAccount, auth::HashError> {
+        let verifier = match &mailbox.password {
+            Password::Plain(password) => cost.hash(password)?,
+            Password::Hash(hash) => hash.clone(),
+        };
+        Ok(NewAccount {
+            address: mailbox.address,
+            verifier,
+            quota_octets: mailbox.quota_octets,
+        })
+    };
+    let hash_all =
+        move |mailboxes: Vec<NewMailbox>| mailboxes.into_iter().map(hash).collect::<Result<Vec<_>, _>>();
+    let mut first = mailboxes;
+    let second = first.split_off(first.len() / 2);
+    let second = tokio::task::spawn_blocking(move || hash_all(second));
+    let mut accounts = tokio::task::spawn_blocking(move || hash_all(first)).await??;
+    accounts.extend(second.await??);
+    Ok(accounts)
+}
