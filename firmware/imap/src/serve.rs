@@ -5,7 +5,7 @@
 use crate::command::Mailbox;
 use crate::op::{BodySource, Change, Next, Outcome, Piece, Work};
 use crate::response::{Completion, Failure};
-use crate::session::{Answer, Appended, Need, NewMessage, Question, Reply, Session};
+use crate::session::{Answer, Need, NewMessage, Question, Reply, Request, Session};
 use auth::sasl::Credentials;
 use auth::{Auth, LoginError};
 use delivery::{CheckBuffer, CheckError, Checked};
@@ -44,11 +44,9 @@ impl Imap {
     pub fn host(&self, peer: &Peer) -> Host {
         Host {
             auth: self.auth.clone(),
-            store: self.store.clone(),
-            check_buffer: self.check_buffer.clone(),
             client: peer.address,
             watch: None,
-            message: None,
+            mailboxes: Mailboxes::new(self.store.clone(), self.check_buffer.clone()),
         }
     }
 }
@@ -56,39 +54,19 @@ impl Imap {
 /// Answers one session.
 pub struct Host {
     auth: Auth,
-    store: Store,
-    check_buffer: CheckBuffer,
     client: IpAddr,
     /// Listens to the account that is logged in.
     watch: Option<Watch>,
-    /// The message that is coming in. Dropped with the connection, it leaves nothing behind.
-    message: Option<BodyWriter>,
+    mailboxes: Mailboxes,
 }
 
 impl net::Host<Session> for Host {
     async fn answer(&mut self, need: Need) -> Answer {
-        Answer(match need.0 {
+        let reply = match need.0 {
             Question::LogIn(credentials) => Reply::LoggedIn(self.log_in(&credentials).await),
-            Question::Work(work) => work_on(&self.store, work).await,
-            Question::OpenMessage {
-                account,
-                mailbox,
-                octets,
-            } => Reply::Opened(
-                self.open_message(account, &mailbox, octets)
-                    .map_err(|failure| said(&failure)),
-            ),
-            Question::KeepOctets(octets) => Reply::Kept(self.keep(&octets).map_err(|failure| said(&failure))),
-            Question::DropMessage => {
-                self.message = None;
-                Reply::Dropped
-            }
-            Question::AppendMessage(message) => Reply::Appended(Appended(
-                self.append(message)
-                    .await
-                    .unwrap_or_else(|failure| said(&failure)),
-            )),
-        })
+            Question::Mailboxes(request) => self.mailboxes.answer(request).await,
+        };
+        Answer(reply)
     }
 
     async fn copy(&mut self, source: &mut BodySource, into: &mut Vec<u8>) -> io::Result<bool> {
@@ -112,13 +90,54 @@ impl Host {
         let Credentials { login, password } = credentials;
         let identity = self.auth.login(login.reveal(), password, self.client).await?;
         // Begun before anything is read, so that no change is missed.
-        let watch = self.store.watch(identity.account).map_err(|error| {
+        let watch = self.mailboxes.store.watch(identity.account).map_err(|error| {
             tracing::error!(%error, "the account cannot be watched");
             LoginError::Unavailable
         })?;
         self.watch = Some(watch);
         tracing::info!(client = %self.client, account = %identity.address, "logged in");
         Ok(identity.account)
+    }
+}
+
+/// Everything but the login: the mailboxes, and the message that is coming in.
+pub(crate) struct Mailboxes {
+    store: Store,
+    check_buffer: CheckBuffer,
+    /// Dropped with the connection, it leaves nothing behind.
+    message: Option<BodyWriter>,
+}
+
+impl Mailboxes {
+    pub(crate) const fn new(store: Store, check_buffer: CheckBuffer) -> Mailboxes {
+        Mailboxes {
+            store,
+            check_buffer,
+            message: None,
+        }
+    }
+
+    pub(crate) async fn answer(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Work(work) => work_on(&self.store, work).await,
+            Request::OpenMessage {
+                account,
+                mailbox,
+                octets,
+            } => {
+                let opened = self.open_message(account, &mailbox, octets);
+                Reply::Opened(opened.map_err(|failure| said(&failure)))
+            }
+            Request::KeepOctets(octets) => Reply::Kept(self.keep(&octets).map_err(|failure| said(&failure))),
+            Request::DropMessage => {
+                self.message = None;
+                Reply::Dropped
+            }
+            Request::AppendMessage(message) => {
+                let appended = self.append(message).await;
+                Reply::Appended(appended.unwrap_or_else(|failure| said(&failure)))
+            }
+        }
     }
 
     /// AI2: what can be known before the octets of a message come.

@@ -21,7 +21,7 @@ use crate::response::Completion;
 use crate::selected::Selected;
 use crate::{CAPABILITIES, CAPABILITIES_BEFORE_LOGIN};
 use append::Appending;
-pub(crate) use append::{Appended, NewMessage};
+pub(crate) use append::NewMessage;
 use auth::LoginError;
 use auth::sasl::{Credentials, Exchange};
 use mail::{AccountId, MailboxId};
@@ -41,6 +41,12 @@ pub struct Answer(pub(crate) Reply);
 pub(crate) enum Question {
     /// Are these the login and password of an account?
     LogIn(Credentials),
+    /// The rest, which is asked after login only.
+    Mailboxes(Request),
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
     /// Do the next slice of a command.
     Work(Box<Work>),
     /// May a message of this length be added to this mailbox? Then make room for it.
@@ -69,7 +75,7 @@ pub(crate) enum Reply {
     Opened(Result<MailboxId, Completion>),
     Kept(Result<(), Completion>),
     Dropped,
-    Appended(Appended),
+    Appended(Completion),
     /// Unasked: something has changed in the account.
     Changed,
 }
@@ -143,9 +149,9 @@ impl Session {
                 let work = work
                     .take()
                     .expect("the house gives the work back before it asks for more");
-                Some(Step::Need(Need(Question::Work(work))))
+                Some(request(Request::Work(work)))
             }
-            State::Appending(appending) => appending.question().map(|question| Step::Need(Need(question))),
+            State::Appending(appending) => appending.request().map(request),
             State::Commands | State::Sasl { .. } | State::LoggingIn { .. } | State::Idling { .. } => None,
         }
     }
@@ -286,7 +292,12 @@ impl Session {
             // After login
             body => match self.account {
                 None => Completion::bad("Log in first"),
-                Some(account) => match self.op(body, account, &tag, output) {
+                Some(account) if matches!(body, Body::Idle) => {
+                    output.push(b"+ Waiting for changes\r\n");
+                    self.start(tag, account, Op::Sync(Completion::ok("Idle ended")), true);
+                    return None;
+                }
+                Some(account) => match self.op(body, output) {
                     Ok(op) => {
                         self.start(tag, account, op, false);
                         return None;
@@ -300,13 +311,7 @@ impl Session {
     }
 
     /// The work behind a command, or how it ends without any.
-    fn op(
-        &mut self,
-        body: Body,
-        account: AccountId,
-        tag: &Tag,
-        output: &mut Output,
-    ) -> Result<Op, Completion> {
+    fn op(&self, body: Body, output: &mut Output) -> Result<Op, Completion> {
         let is_open = self.selected.is_some();
         let needs_mailbox = |op| {
             if is_open {
@@ -320,11 +325,6 @@ impl Session {
             Body::Namespace => {
                 output.push(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Err(Completion::ok("Namespaces listed"))
-            }
-            Body::Idle => {
-                output.push(b"+ Waiting for changes\r\n");
-                self.start(tag.clone(), account, Op::Sync(Completion::ok("Idle ended")), true);
-                Err(Completion::ok(""))
             }
             Body::Select {
                 mailbox,
@@ -384,6 +384,7 @@ impl Session {
             Body::Capability
             | Body::Logout
             | Body::Id
+            | Body::Idle
             | Body::StartTls
             | Body::Login { .. }
             | Body::Authenticate { .. } => Err(Completion::bad("This command is not possible now")),
@@ -455,6 +456,10 @@ impl Session {
     }
 }
 
+fn request(request: Request) -> Step<Need, BodySource> {
+    Step::Need(Need(Question::Mailboxes(request)))
+}
+
 impl wire::Session for Session {
     type Need = Need;
     type Answer = Answer;
@@ -484,7 +489,7 @@ impl wire::Session for Session {
             Reply::Opened(result) => self.opened(result, output),
             Reply::Kept(result) => self.kept(result),
             Reply::Dropped => self.dropped(output),
-            Reply::Appended(appended) => self.appended(appended, output),
+            Reply::Appended(completion) => self.appended(&completion, output),
             Reply::Changed => {
                 if let (State::Idling { tag }, Some(account)) = (&self.state, self.account) {
                     let tag = tag.clone();

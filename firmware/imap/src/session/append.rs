@@ -6,7 +6,7 @@
 //! Opening ──(may it come?)──► Receiving ──octets, octets…──► Ending ──► Working (what is new)
 //! ```
 
-use super::{Question, Session, State};
+use super::{Request, Session, State};
 use crate::command::{Append, Tag};
 use crate::framer::Literal;
 use crate::op::Op;
@@ -27,7 +27,7 @@ pub(super) struct Appending {
     /// Why the message will not be added; its octets are dropped.
     failure: Option<Completion>,
     /// What the house is to be asked next.
-    question: Option<Question>,
+    request: Option<Request>,
 }
 
 /// A whole message that is to be added.
@@ -39,13 +39,9 @@ pub(crate) struct NewMessage {
     pub(crate) internal_date: Option<InternalDate>,
 }
 
-/// How an APPEND ended.
-#[derive(Debug)]
-pub(crate) struct Appended(pub(crate) Completion);
-
 impl Appending {
-    pub(super) fn question(&mut self) -> Option<Question> {
-        self.question.take()
+    pub(super) fn request(&mut self) -> Option<Request> {
+        self.request.take()
     }
 }
 
@@ -68,7 +64,7 @@ impl Session {
                 self.refuse(append.tag, Failure::MessageTooBig.completion(), output);
             }
             Some((account, Ok(append))) => {
-                let question = Question::OpenMessage {
+                let request = Request::OpenMessage {
                     account,
                     mailbox: append.mailbox.clone(),
                     octets: literal.octets,
@@ -79,7 +75,7 @@ impl Session {
                     is_synchronising: literal.is_synchronising,
                     mailbox: None,
                     failure: None,
-                    question: Some(question),
+                    request: Some(request),
                 });
             }
             None => {
@@ -137,7 +133,7 @@ impl Session {
             appending.failure = Some(Failure::HasNul.completion());
             return;
         }
-        appending.question = Some(Question::KeepOctets(octets));
+        appending.request = Some(Request::KeepOctets(octets));
     }
 
     pub(super) fn kept(&mut self, result: Result<(), Completion>) {
@@ -161,10 +157,10 @@ impl Session {
         let Some(mailbox) = appending.mailbox else {
             return;
         };
-        appending.question = Some(if appending.failure.is_some() {
-            Question::DropMessage
+        appending.request = Some(if appending.failure.is_some() {
+            Request::DropMessage
         } else {
-            Question::AppendMessage(NewMessage {
+            Request::AppendMessage(NewMessage {
                 account: appending.account,
                 mailbox,
                 flags: appending.append.flags.clone(),
@@ -184,16 +180,15 @@ impl Session {
 
     /// The message is durable, or refused. If it went into the open mailbox, the client is told before the end
     /// of the command (RFC 3501 §6.3.11).
-    pub(super) fn appended(&mut self, appended: Appended, output: &mut Output) {
+    pub(super) fn appended(&mut self, completion: &Completion, output: &mut Output) {
         let State::Appending(appending) = &self.state else {
             return;
         };
         let (tag, account) = (appending.append.tag.clone(), appending.account);
-        let Appended(completion) = appended;
         if completion.is_ok() {
-            self.start(tag, account, Op::Sync(completion), false);
+            self.start(tag, account, Op::Sync(completion.clone()), false);
         } else {
-            self.finish(&tag, &completion, output);
+            self.finish(&tag, completion, output);
         }
     }
 }

@@ -1,1 +1,382 @@
 #![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::serve::Mailboxes;
+use delivery::CheckBuffer;
+use mail::{Address, Domain};
+use std::sync::{Arc, LazyLock};
+use store::sim::Sim;
+use store::{NewAccount, Options, Provision, Store};
+use tokio::runtime::Runtime;
+use wire::testing::{Dialogue, House};
+use wire::{Moment, Session as _};
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
+
+/// A box with anna@firma.cz and bob@firma.cz, whose passwords are `heslo`.
+fn store() -> Store {
+    let options = Options {
+        index_cache_octets: 1024 * 1024,
+        segment_octets: Some(1024 * 1024),
+        reserve_octets: Some(0),
+        ..Options::default()
+    };
+    let (store, _) = Store::open_in(Arc::new(Sim::new(1)), &options).unwrap();
+    let account = |name: &str, quota_octets| NewAccount {
+        address: Address::parse(name).unwrap(),
+        verifier: String::new(),
+        quota_octets,
+    };
+    let provision = Provision {
+        domains: vec![Domain::parse("firma.cz").unwrap()],
+        accounts: vec![
+            account("anna@firma.cz", None),
+            account("bob@firma.cz", Some(1000)),
+        ],
+        redirects: Vec::new(),
+    };
+    RUNTIME.block_on(store.provision(provision)).unwrap();
+    store
+}
+
+/// The house, with a door of its own: hashing a password for each cut of a dialogue would take minutes.
+struct Inside {
+    store: Store,
+    mailboxes: Mailboxes,
+    failures: usize,
+}
+
+impl Inside {
+    fn new(store: &Store) -> Inside {
+        Inside {
+            store: store.clone(),
+            mailboxes: Mailboxes::new(store.clone(), CheckBuffer::new()),
+            failures: 0,
+        }
+    }
+
+    fn log_in(&mut self, credentials: &Credentials) -> Result<AccountId, LoginError> {
+        if self.failures >= 3 {
+            return Err(LoginError::Throttled);
+        }
+        let address = Address::parse(credentials.login.reveal());
+        let account = address
+            .ok()
+            .and_then(|address| self.store.view().unwrap().account_by_address(&address).unwrap());
+        match account {
+            Some(account) if credentials.password.reveal() == "heslo" => Ok(account.id),
+            _ => {
+                self.failures += 1;
+                Err(LoginError::Refused)
+            }
+        }
+    }
+}
+
+impl House<Session> for Inside {
+    fn answer(&mut self, need: Need) -> Answer {
+        Answer(match need.0 {
+            Question::LogIn(credentials) => Reply::LoggedIn(self.log_in(&credentials)),
+            Question::Mailboxes(request) => RUNTIME.block_on(self.mailboxes.answer(request)),
+        })
+    }
+
+    fn copy(&mut self, mut source: BodySource) -> Vec<u8> {
+        let mut octets = Vec::new();
+        while source.read(&mut octets).unwrap() {}
+        octets
+    }
+}
+
+fn run(text: &str) {
+    Dialogue::parse(text).run(|| {
+        let store = store();
+        (Session::new(), Inside::new(&store))
+    });
+}
+
+macro_rules! dialogues {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                run(include_str!(concat!("../../testdata/", stringify!($name), ".txt")));
+            }
+        )*
+    };
+}
+
+dialogues! {
+    append
+    before_login
+    fetch
+    fetch_sections
+    flags_and_expunge
+    idle
+    limits
+    login
+    mailboxes
+    search
+    select_and_status
+    two_parts
+}
+
+/// A client by hand: for what needs two of them, or octets that are too many for a dialogue.
+struct Client {
+    session: Session,
+    house: Inside,
+    input: Input,
+    output: Output,
+    is_listening: bool,
+}
+
+impl Client {
+    fn new(store: &Store) -> Client {
+        let mut client = Client {
+            session: Session::new(),
+            house: Inside::new(store),
+            input: Input::new(),
+            output: Output::new(),
+            is_listening: false,
+        };
+        client.go_on();
+        client
+    }
+
+    fn logged_in(store: &Store) -> Client {
+        let mut client = Client::new(store);
+        assert!(client.say("l LOGIN anna@firma.cz heslo\r\n").contains("l OK"));
+        client
+    }
+
+    fn say(&mut self, octets: &str) -> String {
+        self.say_octets(octets.as_bytes())
+    }
+
+    fn say_octets(&mut self, octets: &[u8]) -> String {
+        for piece in octets.chunks(wire::limits::READ_OCTETS) {
+            self.input.extend(piece);
+            self.go_on();
+            assert!(
+                self.input.len() < wire::limits::INPUT_OCTETS_MAX,
+                "the session is stuck"
+            );
+        }
+        String::from_utf8_lossy(&std::mem::take(self.output.as_vec_mut())).into_owned()
+    }
+
+    /// Something happened in the account; a client that listens hears of it.
+    fn notice(&mut self) -> String {
+        assert!(self.is_listening);
+        self.session
+            .answer(Answer(Reply::Changed), &mut self.output, Moment::START);
+        self.go_on();
+        self.say("")
+    }
+
+    fn go_on(&mut self) {
+        loop {
+            let step = self
+                .session
+                .advance(&mut self.input, &mut self.output, Moment::START);
+            self.is_listening = matches!(step, Step::Listen);
+            match step {
+                Step::Read | Step::Listen | Step::Close => return,
+                Step::Need(need) => {
+                    let answer = self.house.answer(need);
+                    self.session.answer(answer, &mut self.output, Moment::START);
+                }
+                Step::Copy(source) => {
+                    let octets = self.house.copy(source);
+                    self.output.push(&octets);
+                }
+                Step::StartTls => panic!("no STARTTLS here"),
+            }
+        }
+    }
+
+    fn append(&mut self, message: &str) {
+        let said = self.say(&format!("a APPEND INBOX {{{}+}}\r\n{message}\r\n", message.len()));
+        assert!(said.contains("a OK [APPENDUID"), "{said}");
+    }
+}
+
+#[test]
+fn an_idling_client_hears_of_everything_at_once() {
+    let store = store();
+    let (mut anna, mut other) = (Client::logged_in(&store), Client::logged_in(&store));
+    anna.append("Subject: one\r\n\r\n");
+    anna.append("Subject: two\r\n\r\n");
+    assert!(anna.say("a SELECT INBOX\r\n").contains("* 2 EXISTS"));
+    assert_eq!(anna.say("b IDLE\r\n"), "+ Waiting for changes\r\n");
+    other.append("Subject: three\r\n\r\n");
+    assert_eq!(anna.notice(), "* 3 EXISTS\r\n");
+    other.say("c SELECT INBOX\r\nd STORE 1 +FLAGS (\\Deleted kw)\r\n");
+    assert_eq!(anna.notice(), "* 1 FETCH (FLAGS (\\Deleted kw))\r\n");
+    other.say("e EXPUNGE\r\n");
+    assert_eq!(anna.notice(), "* 1 EXPUNGE\r\n");
+    assert_eq!(anna.notice(), "");
+    assert_eq!(anna.say("DONE\r\n"), "b OK Idle ended\r\n");
+}
+
+/// RFC 9051 §7.5.1
+#[test]
+fn numbers_do_not_change_under_a_command_that_names_them() {
+    let store = store();
+    let (mut anna, mut other) = (Client::logged_in(&store), Client::logged_in(&store));
+    for number in 1..=3 {
+        anna.append(&format!("Subject: {number}\r\n\r\n"));
+    }
+    anna.say("a SELECT INBOX\r\n");
+    other.say("a SELECT INBOX\r\nb STORE 1 +FLAGS.SILENT (\\Deleted)\r\nc EXPUNGE\r\n");
+    assert_eq!(
+        anna.say("d FETCH 1:3 UID\r\n"),
+        "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\nd NO [EXPUNGEISSUED] Some of the messages are gone\r\n"
+    );
+    assert_eq!(anna.say("e SEARCH ALL\r\n"), "* SEARCH 2 3\r\ne OK Searched\r\n");
+    assert_eq!(
+        anna.say("f STORE 3 +FLAGS (\\Seen)\r\n"),
+        "* 3 FETCH (FLAGS (\\Seen))\r\nf OK Stored\r\n"
+    );
+    // What names messages by UID may be followed by the news, and passes over what is gone.
+    assert_eq!(
+        anna.say("g UID FETCH 1:* FLAGS\r\n"),
+        "* 2 FETCH (UID 2 FLAGS ())\r\n* 3 FETCH (UID 3 FLAGS (\\Seen))\r\n* 1 EXPUNGE\r\ng OK Fetched\r\n"
+    );
+    assert_eq!(
+        anna.say("h FETCH 1:2 UID\r\n"),
+        "* 1 FETCH (UID 2)\r\n* 2 FETCH (UID 3)\r\nh OK Fetched\r\n"
+    );
+}
+
+#[test]
+fn a_mailbox_that_is_deleted_under_a_client_is_closed() {
+    let store = store();
+    let (mut anna, mut other) = (Client::logged_in(&store), Client::logged_in(&store));
+    anna.say("a CREATE x\r\nb SELECT x\r\n");
+    assert_eq!(other.say("a DELETE x\r\n"), "a OK Done\r\n");
+    assert!(anna.say("c NOOP\r\n").starts_with("c NO [NONEXISTENT]"));
+    assert_eq!(anna.say("d NOOP\r\n"), "d OK Nothing done\r\n");
+    assert!(anna.say("e FETCH 1 UID\r\n").starts_with("e BAD"));
+}
+
+/// S6
+#[test]
+fn s6_a_message_of_just_the_size_is_taken_and_one_octet_more_is_not() {
+    let store = store();
+    let mut anna = Client::logged_in(&store);
+    let octets = usize::try_from(wire::limits::MESSAGE_OCTETS_MAX).unwrap();
+    assert_eq!(
+        anna.say("a APPEND INBOX {52428801}\r\n"),
+        "a NO [TOOBIG] The message is too big\r\n"
+    );
+    let mut message = b"Subject: x\r\n\r\n".to_vec();
+    message.resize(octets, b'x');
+    assert_eq!(
+        anna.say("b APPEND INBOX {52428800}\r\n"),
+        "+ Ready for the message\r\n"
+    );
+    anna.say_octets(&message);
+    assert!(anna.say("\r\n").starts_with("b OK [APPENDUID"));
+    // AI2: with LITERAL+ the octets come anyhow, and are no commands.
+    let commands = b"x DELETE INBOX\r\n".repeat(octets / 16 + 1);
+    let literal = &commands[..=octets];
+    anna.say("c APPEND INBOX {52428801+}\r\n");
+    anna.say_octets(literal);
+    assert_eq!(
+        anna.say("\r\nd NOOP\r\n"),
+        "c NO [TOOBIG] The message is too big\r\nd OK Nothing done\r\n"
+    );
+    anna.say("e SELECT INBOX\r\n");
+    let said = anna.say("f FETCH 1 (RFC822.SIZE BODY.PEEK[TEXT])\r\n");
+    let head = "* 1 FETCH (RFC822.SIZE 52428800 BODY[TEXT] {52428786}\r\n";
+    let text = said
+        .strip_prefix(head)
+        .and_then(|said| said.strip_suffix(")\r\nf OK Fetched\r\n"));
+    assert!(
+        text.unwrap().as_bytes() == &message[14..],
+        "the text came back otherwise"
+    );
+}
+
+/// AI5
+#[test]
+fn ai5_a_text_is_found_across_the_windows_of_a_long_body() {
+    let store = store();
+    let mut anna = Client::logged_in(&store);
+    let mut message =
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+            .to_owned();
+    while message.len() < 256 * 1024 - 60 {
+        message.push_str("p=C5=99=C3=ADli=C5=A1 =\r\n");
+    }
+    message.push_str("=C5=BDlu=C5=A5ou=C4=8Dk=C3=BD k=C5=AF=\r\n=C5=88 p=C4=9Bl\r\nkonec");
+    anna.append(&message);
+    anna.append("Subject: x\r\n\r\nnic");
+    anna.say("a SELECT INBOX\r\n");
+    let search = |anna: &mut Client, text: &str| {
+        anna.say(&format!(
+            "s SEARCH CHARSET UTF-8 BODY {{{}+}}\r\n{text}\r\n",
+            text.len()
+        ))
+    };
+    for text in ["žluťoučký KŮŇ pěl", "Příliš", "konec", "pěl\r\nkonec"] {
+        assert_eq!(
+            search(&mut anna, text),
+            "* SEARCH 1\r\ns OK Searched\r\n",
+            "{text}"
+        );
+    }
+    assert_eq!(
+        search(&mut anna, "kůň žluťoučký"),
+        "* SEARCH\r\ns OK Searched\r\n"
+    );
+}
+
+/// AI7
+#[test]
+fn ai7_nobody_sees_the_mailbox_of_somebody_else() {
+    let store = store();
+    let mut anna = Client::logged_in(&store);
+    anna.append("Subject: secret of anna\r\n\r\n");
+    anna.say("a CREATE only-anna\r\n");
+    let mut bob = Client::new(&store);
+    bob.say("l LOGIN bob@firma.cz heslo\r\n");
+    let said =
+        bob.say("a LIST \"\" *\r\nb SELECT INBOX\r\nc SEARCH ALL\r\nd STATUS only-anna (MESSAGES)\r\n");
+    assert!(
+        !said.contains("only-anna\r\n") && said.contains("* 0 EXISTS") && said.contains("* SEARCH\r\n"),
+        "{said}"
+    );
+    assert!(said.contains("d NO [NONEXISTENT]"), "{said}");
+}
+
+/// AI2, S8
+#[test]
+fn ai2_a_message_over_the_quota_is_refused_before_it_comes() {
+    let store = store();
+    let mut bob = Client::new(&store);
+    bob.say("l LOGIN bob@firma.cz heslo\r\n");
+    assert!(
+        bob.say("a APPEND INBOX {1001}\r\n")
+            .starts_with("a NO [OVERQUOTA]")
+    );
+    assert_eq!(
+        bob.say("b APPEND INBOX {1000}\r\n"),
+        "+ Ready for the message\r\n"
+    );
+}
+
+/// D17
+#[test]
+fn d17_the_time_to_log_in_does_not_start_anew() {
+    let store = store();
+    let mut client = Client::new(&store);
+    let before = client.session.deadline();
+    client.say("a NOOP\r\nb NOOP\r\n");
+    assert_eq!(client.session.deadline(), before);
+    assert_eq!(before, Moment::START + LOGIN_TIMEOUT);
+    client.say("l LOGIN anna@firma.cz heslo\r\n");
+    assert_eq!(client.session.deadline(), Moment::START + IMAP_AUTOLOGOUT);
+}
