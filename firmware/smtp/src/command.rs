@@ -622,12 +622,12 @@ mod tests {
         #[test]
         fn what_we_take_smtp_proto_takes(
             verb in "(EHLO|HELO|RCPT TO:|MAIL FROM:|NOOP|VRFY|HELP|DATA|RSET|QUIT|STARTTLS)",
-            rest in "( ?<?[\"a@.\\[\\]1 ]{0,8}(b\\.test)?>?)?",
+            // White space behind the colon and two spaces for one are our tolerance; they keep quotes.
+            rest in "(<?[a@.\\[\\]1]{1,8}(b\\.test)?>?( [a1=]{0,3})?)?",
         ) {
-            let line = format!("{verb}{rest}");
+            let separator = if verb.ends_with(':') || rest.is_empty() { "" } else { " " };
+            let line = format!("{verb}{separator}{rest}");
             let with_end = format!("{line}\r\n");
-            // Their grammar has no white space behind the colon, and a path in quotes keeps them.
-            prop_assume!(!line.contains(": ") && !line.contains('"'));
             if Command::parse(line.as_bytes()).is_ok() {
                 prop_assert!(Request::parse(&mut with_end.as_bytes().iter()).is_ok(), "{}", line);
             }
