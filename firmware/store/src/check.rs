@@ -18,7 +18,7 @@ use crate::shared::Shared;
 use mail::{AccountId, MailboxId, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Debug, Write};
+use std::fmt::{self, Write};
 
 /// Flaws told one by one; more are only counted.
 const FLAWS_MAX: usize = 100;
@@ -358,7 +358,7 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
     // One may be left by a check that was cut short.
     let _ = storage.remove(COMPARED);
     let file = storage.create(COMPARED).map_err(StoreError::io(COMPARED))?;
-    let compared = || -> Result<(Opened, String), StoreError> {
+    let compare = || {
         let database = Database::builder()
             .set_cache_size(4 * 1024 * 1024)
             .create_with_backend(Backend(file))?;
@@ -373,22 +373,54 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
             opened: &mut opened,
         };
         replay.run()?;
-        let dump = dump(&ReadTables::open(&database.begin_read()?)?)?;
-        Ok((opened, dump))
+        for damage in opened.damage {
+            checked.expect(false, || damage.to_string());
+        }
+        let from_log = ReadTables::open(&database.begin_read()?)?;
+        // First by a checksum of each table, so that two large indexes are never in memory at once.
+        let mut sums = BTreeMap::new();
+        for (table, line) in [("index", tables), ("log", &from_log)] {
+            rows_as_text(line, &mut |name, row| {
+                sums.entry((table, name))
+                    .or_insert_with(blake3::Hasher::new)
+                    .update(row.as_bytes());
+            })?;
+        }
+        let sum = |table, name| sums.get(&(table, name)).map(blake3::Hasher::finalize);
+        for name in TABLES
+            .into_iter()
+            .filter(|name| sum("index", name) != sum("log", name))
+        {
+            compare_table(name, tables, &from_log, checked)?;
+        }
+        Ok(())
     };
-    let compared = compared();
+    let compared = compare();
     storage.remove(COMPARED).map_err(StoreError::io(COMPARED))?;
-    let (opened, from_log) = compared?;
-    for damage in opened.damage {
-        checked.expect(false, || damage.to_string());
+    compared
+}
+
+fn compare_table(
+    table: &'static str,
+    index: &ReadTables,
+    log: &ReadTables,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let rows = |tables: &ReadTables| -> Result<BTreeSet<String>, StoreError> {
+        let mut rows = BTreeSet::new();
+        rows_as_text(tables, &mut |name, row| {
+            if name == table {
+                rows.insert(row.to_owned());
+            }
+        })?;
+        Ok(rows)
+    };
+    let (index, log) = (rows(index)?, rows(log)?);
+    for row in index.difference(&log) {
+        checked.expect(false, || format!("only the index says: {table} {row}"));
     }
-    let from_index = dump(tables)?;
-    let mut log_lines = from_log.lines().collect::<BTreeSet<_>>();
-    for line in from_index.lines() {
-        checked.expect(log_lines.remove(line), || format!("only the index says: {line}"));
-    }
-    for line in log_lines {
-        checked.expect(false, || format!("only the log says: {line}"));
+    for row in log.difference(&index) {
+        checked.expect(false, || format!("only the log says: {table} {row}"));
     }
     Ok(())
 }
@@ -396,46 +428,67 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
 /// All rows as text, without where on the disk things are.
 pub(crate) fn dump(tables: &ReadTables) -> Result<String, StoreError> {
     let mut text = String::new();
+    rows_as_text(tables, &mut |name, row| {
+        writeln!(text, "{name} {row}").expect("a String takes everything");
+    })?;
+    Ok(text)
+}
+
+/// The tables whose rows are compared.
+const TABLES: [&str; 14] = [
+    "state",
+    "blob",
+    "account",
+    "address",
+    "quota",
+    "domain",
+    "redirect",
+    "mailbox",
+    "name",
+    "msg",
+    "flags",
+    "modseq",
+    "vanished",
+    "structure",
+];
+
+/// Calls `each` with every row, table by table.
+fn rows_as_text(tables: &ReadTables, each: &mut dyn FnMut(&'static str, &str)) -> Result<(), StoreError> {
     let places = [state::BATCH, state::SEGMENT, state::OFFSET, state::NEXT_BODY_FILE];
     for found in tables.state.iter()? {
         let (key, value) = found?;
         if !places.contains(&key.value()) {
-            line(&mut text, "state", &(key.value(), value.value()));
+            each("state", &format!("{:?}", (key.value(), value.value())));
         }
     }
     for found in tables.blob.iter()? {
         let (key, value) = found?;
         let (refs, row) = value.value();
         let BlobRow { octets, frames, .. } = BlobRow::from_octets(row)?;
-        line(&mut text, "blob", &(key.value(), refs, octets, frames));
+        each("blob", &format!("{:?}", (key.value(), refs, octets, frames)));
     }
-    all(&mut text, "account", &tables.account)?;
-    all(&mut text, "address", &tables.address)?;
-    all(&mut text, "quota", &tables.quota)?;
-    all(&mut text, "domain", &tables.domain)?;
-    all(&mut text, "redirect", &tables.redirect)?;
-    all(&mut text, "mailbox", &tables.mailbox)?;
-    all(&mut text, "name", &tables.name)?;
-    all(&mut text, "msg", &tables.message)?;
-    all(&mut text, "flags", &tables.flags)?;
-    all(&mut text, "modseq", &tables.modseq)?;
-    all(&mut text, "vanished", &tables.vanished)?;
-    all(&mut text, "structure", &tables.structure)?;
-    Ok(text)
+    all(each, "account", &tables.account)?;
+    all(each, "address", &tables.address)?;
+    all(each, "quota", &tables.quota)?;
+    all(each, "domain", &tables.domain)?;
+    all(each, "redirect", &tables.redirect)?;
+    all(each, "mailbox", &tables.mailbox)?;
+    all(each, "name", &tables.name)?;
+    all(each, "msg", &tables.message)?;
+    all(each, "flags", &tables.flags)?;
+    all(each, "modseq", &tables.modseq)?;
+    all(each, "vanished", &tables.vanished)?;
+    all(each, "structure", &tables.structure)
 }
 
 fn all<K: redb::Key + 'static, V: redb::Value + 'static>(
-    text: &mut String,
-    name: &str,
+    each: &mut dyn FnMut(&'static str, &str),
+    name: &'static str,
     table: &impl ReadableTable<K, V>,
 ) -> Result<(), StoreError> {
     for found in table.iter()? {
         let (key, value) = found?;
-        line(text, name, &(key.value(), value.value()));
+        each(name, &format!("{:?}", (key.value(), value.value())));
     }
     Ok(())
-}
-
-fn line(text: &mut String, name: &str, row: &dyn Debug) {
-    writeln!(text, "{name} {row:?}").expect("a String takes everything");
 }

@@ -34,7 +34,7 @@ pub use open::{Damage, Opened};
 pub use space::Space;
 #[cfg(any(test, feature = "testing"))]
 pub use storage::sim;
-pub use storage::{File, Room, Storage};
+pub use storage::{File, RealStorage, Room, Storage};
 pub use view::{Entry, Message, View};
 
 use account::SetVerifier;
@@ -45,7 +45,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use storage::RealStorage;
 use tokio::sync::oneshot;
 
 /// How a store is to be run. The defaults are those of the box.

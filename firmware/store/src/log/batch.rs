@@ -305,3 +305,131 @@ impl Batch {
         Ok(octets)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::log::record::Subscribed;
+    use crate::storage::Storage;
+    use crate::storage::sim::Sim;
+    use mail::MailboxId;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const IDENTITY: Identity = Identity {
+        id: [1; 16],
+        key: [2; 16],
+    };
+    const AT: BatchAt = BatchAt {
+        segment: 3,
+        offset: 4096,
+        number: 9,
+    };
+
+    fn file(octets: &[u8]) -> Arc<dyn File> {
+        let file = Sim::new(1).create("x").unwrap();
+        file.write_all_at(octets, 0).unwrap();
+        file
+    }
+
+    fn look(octets: &[u8], segment: u64, offset: u64, identity: &Identity) -> FoundBatch {
+        let sealer = Sealer::new(identity);
+        find(
+            &*file(octets),
+            octets.len() as u64,
+            segment,
+            offset,
+            identity,
+            &sealer,
+        )
+        .unwrap()
+    }
+
+    /// A segment with one batch of two records with a body each.
+    fn segment() -> Vec<u8> {
+        let mut batch = BatchBuilder::new(&Sealer::new(&IDENTITY), IDENTITY, AT);
+        for (mailbox, body) in [(4, b"body"), (5, b"more")] {
+            let record = Subscribed {
+                mailbox: MailboxId(mailbox),
+                is_subscribed: true,
+            };
+            let body_at = batch.push(&Mutation::Subscribe(record), std::iter::once(&body[..]));
+            assert!(body_at > AT.offset);
+        }
+        let mut octets = vec![0; 4096];
+        octets.extend_from_slice(&batch.finish());
+        octets
+    }
+
+    #[test]
+    fn a_batch_is_found_where_it_was_written_and_nowhere_else() {
+        let octets = segment();
+        let FoundBatch::Batch(batch) = look(&octets, 3, 4096, &IDENTITY) else {
+            panic!("not found")
+        };
+        assert!(batch.is_whole);
+        assert_eq!(batch.at, AT);
+        let sealer = Sealer::new(&IDENTITY);
+        let file = file(&octets);
+        let mut mailboxes = Vec::new();
+        for record in batch.records(&*file, &sealer) {
+            let FoundRecord::Mutation {
+                mutation: Mutation::Subscribe(record),
+                body_at,
+            } = record.unwrap()
+            else {
+                panic!("another record");
+            };
+            let mut body = [0; 4];
+            file.read_exact_at(&mut body, body_at).unwrap();
+            mailboxes.push((record.mailbox.0, body));
+        }
+        assert_eq!(mailboxes, [(4, *b"body"), (5, *b"more")]);
+
+        let mut elsewhere = octets.clone();
+        elsewhere.splice(0..0, vec![0; 4096]);
+        assert!(
+            matches!(look(&elsewhere, 3, 8192, &IDENTITY), FoundBatch::Nothing),
+            "another offset"
+        );
+        assert!(
+            matches!(look(&octets, 4, 4096, &IDENTITY), FoundBatch::Nothing),
+            "another segment"
+        );
+        let other = Identity {
+            id: [1; 16],
+            key: [3; 16],
+        };
+        assert!(
+            matches!(look(&octets, 3, 4096, &other), FoundBatch::Nothing),
+            "another key"
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let octets = segment();
+        for at in 4096..octets.len() {
+            for bit in 0..8 {
+                let mut flipped = octets.clone();
+                flipped[at] ^= 1 << bit;
+                match look(&flipped, 3, 4096, &IDENTITY) {
+                    FoundBatch::Batch(batch) => assert!(!batch.is_whole, "bit {bit} of octet {at}"),
+                    FoundBatch::Newer { .. } => panic!("bit {bit} of octet {at}: believed"),
+                    FoundBatch::Nothing => (),
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_no_batch(mut octets in proptest::collection::vec(any::<u8>(), 0..300), magic in any::<bool>()) {
+            if magic && octets.len() >= 8 {
+                octets[..8].copy_from_slice(MAGIC);
+            }
+            prop_assert!(matches!(look(&octets, 3, 0, &IDENTITY), FoundBatch::Nothing));
+        }
+    }
+}

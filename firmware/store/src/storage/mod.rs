@@ -7,7 +7,7 @@ mod real;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 
-pub(crate) use real::RealStorage;
+pub use real::RealStorage;
 
 use std::fmt::Debug;
 use std::io;

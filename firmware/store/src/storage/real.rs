@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A folder of the file system, held by one process at a time.
 #[derive(Debug)]
-pub(crate) struct RealStorage {
+pub struct RealStorage {
     folder: PathBuf,
     /// The advisory lock on `lock` lives as long as this descriptor.
     _lock: fs::File,
@@ -17,7 +17,7 @@ pub(crate) struct RealStorage {
 
 impl RealStorage {
     /// Makes the folder if it is missing and locks it. `Ok(None)` if another process has it.
-    pub(crate) fn open(folder: &Path) -> io::Result<Option<RealStorage>> {
+    pub fn open(folder: &Path) -> io::Result<Option<RealStorage>> {
         if !folder.is_dir() {
             fs::create_dir_all(folder)?;
             if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {

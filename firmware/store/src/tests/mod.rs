@@ -40,7 +40,7 @@ pub(crate) fn options() -> Options {
     Options {
         index_cache_octets: 1024 * 1024,
         checkpoint_interval: Duration::from_secs(3600),
-        segment_octets: Some(256 * 1024),
+        segment_octets: Some(64 * 1024),
         reserve_octets: Some(0),
         ..Options::default()
     }
