@@ -9,7 +9,7 @@ pub(crate) const HELP: &str = "\
 The mail process of the box.
 
   maild --data DIR [options]       run on this computer, with sockets of its own
-  maild --handoff                  run in the box: init is at the other end of standard input
+  maild --handoff [--data DIR]     run in the box: init is at the other end of standard input (/data/mail)
   maild --help
 
 Options of --data:
@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Help,
     /// Run in the box.
     Handoff {
+        data: PathBuf,
         log: Level,
     },
     /// Run on a computer.
@@ -45,6 +46,8 @@ pub(crate) struct Dev {
     pub(crate) log: Level,
 }
 
+/// Where the box keeps its mail.
+const BOX_FOLDER: &str = "/data/mail";
 /// The highest base that leaves room for port 993.
 const PORT_BASE_MAX: u16 = u16::MAX - 993;
 
@@ -98,10 +101,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             provision,
             log,
         })),
-        (None, true) if !is_dev => Ok(Command::Handoff { log }),
-        (_, true) => {
-            Err("--handoff goes with no option but --log: everything else comes from init".to_owned())
-        }
+        (data, true) if !is_dev => Ok(Command::Handoff {
+            data: data.unwrap_or_else(|| PathBuf::from(BOX_FOLDER)),
+            log,
+        }),
+        (_, true) => Err("with --handoff, sockets and the provisioning file come from init".to_owned()),
         (None, false) => Err("--data DIR says where the mail is kept; --help shows all options".to_owned()),
     }
 }
@@ -155,7 +159,12 @@ mod tests {
         };
         assert_eq!(parsed(line), Ok(Command::Dev(dev.clone())));
         assert_eq!(parsed(&line.replace(" 20000", "=20000")), Ok(Command::Dev(dev)));
-        assert_eq!(parsed("--handoff"), Ok(Command::Handoff { log: Level::INFO }));
+        let handoff = |data: &str| Command::Handoff {
+            data: PathBuf::from(data),
+            log: Level::INFO,
+        };
+        assert_eq!(parsed("--handoff"), Ok(handoff("/data/mail")));
+        assert_eq!(parsed("--handoff --data x"), Ok(handoff("x")));
         assert_eq!(parsed("--data x --help"), Ok(Command::Help));
     }
 
@@ -169,7 +178,7 @@ mod tests {
         assert!(refused("--data x --port-base -1").contains("from 0 to 64542"));
         assert!(refused("--data x --listen localhost").contains("an IP address"));
         assert!(refused("--data x --log loud").contains("error, warn, info or debug"));
-        assert!(refused("--handoff --data x").contains("--handoff goes with no option"));
-        assert!(refused("--handoff --provision x").contains("--handoff goes with no option"));
+        assert!(refused("--handoff --provision x").contains("come from init"));
+        assert!(refused("--handoff --port-base 0").contains("come from init"));
     }
 }

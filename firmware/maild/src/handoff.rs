@@ -24,10 +24,6 @@ use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Where the box keeps its mail. For tests, which have no such folder, the environment may name another:
-/// only init can set it, and init sets none.
-const FOLDER: &str = "/data/mail";
-const FOLDER_VARIABLE: &str = "MAILD_FOLDER";
 /// When init has not said how the box is called.
 const HOST_NAME: &str = "postolka";
 const PROVISION_NAME: &str = "postolka.toml";
@@ -52,9 +48,9 @@ struct Given {
 }
 
 /// Serves until init says Stop.
-pub(crate) async fn run() -> Result<(), Trouble> {
+pub(crate) async fn run(folder: PathBuf) -> Result<(), Trouble> {
     let control = Arc::new(Control::inherited().map_err(Trouble::System)?);
-    let outcome = serve(&control).await;
+    let outcome = serve(&control, folder).await;
     if let Err(trouble) = &outcome {
         // On the console page as well, where it stays until the next start says something else.
         let _ = control.send(&status(&trouble.to_string())).await;
@@ -62,11 +58,11 @@ pub(crate) async fn run() -> Result<(), Trouble> {
     outcome
 }
 
-async fn serve(control: &Arc<Control>) -> Result<(), Trouble> {
+async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::System)?;
     let given = gather(control).await?;
     let options = Options {
-        folder: std::env::var_os(FOLDER_VARIABLE).map_or_else(|| FOLDER.into(), PathBuf::from),
+        folder,
         host_name: given
             .host_name
             .unwrap_or_else(|| Domain::parse(HOST_NAME).expect("it is a domain name")),

@@ -30,9 +30,9 @@ fn main() -> ExitCode {
             print!("{}", arguments::HELP);
             return ExitCode::SUCCESS;
         }
-        Ok(Command::Handoff { log }) => {
+        Ok(Command::Handoff { data, log }) => {
             log::start(log, false);
-            run(handoff::run())
+            run(handoff::run(data))
         }
         Ok(Command::Dev(dev)) => {
             log::start(dev.log, true);

@@ -1,0 +1,236 @@
+//! `maild --handoff`, with this test in the place of init.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{GOOD, PATIENCE, Running, connect, deliver, maild};
+use handoff::{Address, Addresses, Channel, FromMaild, HostName, ReceiveError, ToMaild};
+use nix::sys::signal::Signal;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// init, its child, and the sockets that init keeps.
+struct Box {
+    init: Channel,
+    maild: Running,
+    smtp: TcpListener,
+    imaps: TcpListener,
+}
+
+impl Box {
+    fn start(folder: &Path) -> Box {
+        let (init, theirs) = Channel::pair().unwrap();
+        init.set_nonblocking().unwrap();
+        let mut command = maild();
+        command
+            .args(["--handoff", "--data"])
+            .arg(folder.join("data"))
+            .stdin(Stdio::from(OwnedFd::from(theirs)));
+        let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
+        Box {
+            init,
+            maild: Running::start(&mut command),
+            smtp: socket(),
+            imaps: socket(),
+        }
+    }
+
+    /// Hands everything over, as init does.
+    fn hand_over(&self, folder: &Path, provision: Option<&str>) {
+        let name = HostName::new("kestrel.example.net").unwrap();
+        self.send(&ToMaild::HostName(name));
+        self.send(&addresses("192.0.2.7"));
+        for (port, socket) in [(25, &self.smtp), (993, &self.imaps)] {
+            self.init
+                .send(&ToMaild::Listener { port }, &[socket.as_fd()])
+                .unwrap();
+        }
+        if let Some(text) = provision {
+            let path = folder.join("stick.toml");
+            fs::write(&path, text).unwrap();
+            let octets = u32::try_from(text.len()).unwrap();
+            let mut file = File::open(path).unwrap();
+            // Whoever read it before left its position at the end.
+            file.read_to_end(&mut Vec::new()).unwrap();
+            self.init
+                .send(&ToMaild::Provision { octets }, &[file.as_fd()])
+                .unwrap();
+        }
+        self.send(&ToMaild::Start);
+    }
+
+    fn send(&self, message: &ToMaild) {
+        self.init.send(message, &[]).unwrap();
+    }
+
+    /// The next message; `None` when the other end is closed.
+    fn next(&self) -> Option<FromMaild> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.init.receive::<FromMaild>() {
+                Ok(received) => return Some(received.message),
+                Err(ReceiveError::Closed) => return None,
+                Err(ReceiveError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(Instant::now() < until, "maild says nothing");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                // The peer ended while something was on its way to it.
+                Err(ReceiveError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn address(socket: &TcpListener) -> SocketAddr {
+        socket.local_addr().unwrap()
+    }
+}
+
+fn addresses(ip: &str) -> ToMaild {
+    let mut list = Addresses::default();
+    let ip = ip.parse().unwrap();
+    list.0.push(Address { ip, prefix: 24 }).unwrap();
+    ToMaild::Addresses(list)
+}
+
+fn text(message: Option<FromMaild>) -> String {
+    match message {
+        Some(FromMaild::Status(status)) => {
+            let lines: Vec<&str> = status.lines.iter().map(handoff::ConsoleLine::as_str).collect();
+            lines.join(" ")
+        }
+        other => panic!("a status was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn what_init_hands_over_is_served_and_stop_ends_it_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut house = Box::start(folder.path());
+    house.hand_over(folder.path(), Some(GOOD));
+    let Some(FromMaild::Ready { fingerprint }) = house.next() else {
+        panic!("Ready comes first")
+    };
+    assert_ne!(fingerprint, [0; 32]);
+    let (mut alive, mut status) = (0, None);
+    while alive == 0 || status.is_none() {
+        match house.next() {
+            Some(FromMaild::Alive) => alive += 1,
+            message => status = Some(text(message)),
+        }
+    }
+    assert_eq!(status.unwrap(), "1 domain, 1 mailbox, 0 messages");
+
+    let smtp = Box::address(&house.smtp);
+    assert!(deliver(smtp, "anna@firma.test").starts_with("250 2.0.0"));
+    let (mut idle, greeting) = connect(smtp);
+    assert!(greeting.starts_with("220 kestrel.example.net "), "{greeting}");
+    // New addresses and a new name are taken while it serves.
+    house.send(&addresses("192.0.2.8"));
+    house.send(&ToMaild::HostName(HostName::new("other").unwrap()));
+    house.send(&ToMaild::Stop { deadline_ms: 10_000 });
+    let mut goodbye = String::new();
+    idle.read_to_string(&mut goodbye).unwrap();
+    assert!(goodbye.starts_with("421 "), "{goodbye}");
+    while let Some(message) = house.next() {
+        assert!(!matches!(message, FromMaild::Ready { .. }));
+    }
+    let (status, said) = std::mem::replace(&mut house.maild, Running::start(maild().arg("--help"))).end();
+    assert!(status.success(), "{said}");
+
+    // The sockets are init's: they are still there, and the next maild serves them with the same mail
+    // and the same authority, and leaves the stick alone.
+    let again = Box {
+        smtp: house.smtp.try_clone().unwrap(),
+        imaps: house.imaps.try_clone().unwrap(),
+        ..Box::start(folder.path())
+    };
+    again.hand_over(folder.path(), Some("this = \"is not even read\""));
+    assert!(matches!(again.next(), Some(FromMaild::Ready { fingerprint: same }) if same == fingerprint));
+    loop {
+        match again.next() {
+            Some(FromMaild::Alive) => {}
+            message => {
+                assert_eq!(text(message), "1 domain, 1 mailbox, 1 message");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_box_without_accounts_serves_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    house.hand_over(folder.path(), None);
+    assert!(matches!(house.next(), Some(FromMaild::Ready { .. })));
+    loop {
+        match house.next() {
+            Some(FromMaild::Alive) => {}
+            message => {
+                assert!(text(message).starts_with("No mailboxes yet"));
+                break;
+            }
+        }
+    }
+    let reply = deliver(Box::address(&house.smtp), "anna@firma.test");
+    assert!(reply.starts_with("550 5.7.1"), "{reply}");
+}
+
+#[test]
+fn a_wrong_file_is_told_on_the_console_page_and_nothing_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    house.hand_over(folder.path(), Some("colour = \"blue\"\n"));
+    let status = text(house.next());
+    assert!(
+        status.contains("line 1: the key `colour` is not known"),
+        "{status}"
+    );
+    assert_eq!(house.next(), None);
+    let (status, said) = house.maild.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("line 1: "), "{said}");
+}
+
+#[test]
+fn it_ends_when_init_ends_or_says_what_makes_no_sense() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    drop(house.init);
+    let (status, said) = house.maild.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+
+    let house = Box::start(folder.path());
+    house.hand_over(folder.path(), None);
+    assert!(matches!(house.next(), Some(FromMaild::Ready { .. })));
+    // A message of the other direction.
+    house.init.send(&FromMaild::Alive, &[]).unwrap();
+    let (status, said) = house.maild.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("init cannot be understood"), "{said}");
+}
+
+#[test]
+fn sigterm_ends_it_cleanly_while_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    house.hand_over(folder.path(), Some(GOOD));
+    assert!(matches!(house.next(), Some(FromMaild::Ready { .. })));
+    house.maild.signal(Signal::SIGTERM);
+    let (status, said) = house.maild.end();
+    assert!(status.success(), "{said}");
+}
+
+/// Standard input that is no control socket.
+#[test]
+fn without_init_it_says_so() {
+    let (status, said) = Running::start(maild().arg("--handoff")).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.starts_with("maild: ") && !said.contains("panic"), "{said}");
+}
