@@ -70,8 +70,21 @@ impl net::Host<Session> for Host {
     }
 
     async fn copy(&mut self, source: &mut BodySource, into: &mut Vec<u8>) -> io::Result<bool> {
-        // A read of some 32 KiB, mostly out of the page cache; one frame at a time is decompressed.
-        source.read(into)
+        let Some(mut reading) = source.take() else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let mut octets = std::mem::take(into);
+        let read = move || {
+            let more = reading.read(&mut octets);
+            (reading, octets, more)
+        };
+        let (reading, octets, more) = match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read,
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        *into = octets;
+        source.put(reading);
+        more
     }
 
     async fn notice(&mut self) -> Answer {

@@ -16,7 +16,7 @@ use store::{BodyReader, Message, StoreError, View};
 use wire::limits::HEADER_SECTION_OCTETS_MAX;
 
 /// Messages of one slice.
-const SLICE_MESSAGES: usize = 200;
+const SLICE_MESSAGES: usize = 1_000;
 /// Octets that are read in one slice, before the message is finished.
 const SLICE_READ_OCTETS: u64 = 4 * 1024 * 1024;
 /// Octets of a body that are decoded at once. A multiple of 4, so that whole groups of base64 are.

@@ -10,11 +10,18 @@ use store::BodyReader;
 use wire::limits::HEADER_SECTION_OCTETS_MAX;
 
 /// How many octets of a message are read at once.
-const CHUNK_OCTETS: usize = 32 * 1024;
+const CHUNK_OCTETS: usize = 64 * 1024;
 
 /// Octets of a message that are on their way to the client.
 #[derive(Debug)]
 pub struct BodySource {
+    /// `None` while a chunk is read elsewhere.
+    reading: Option<Reading>,
+}
+
+/// A message and how far it was read.
+#[derive(Debug)]
+pub(crate) struct Reading {
     reader: BodyReader,
     offset: u64,
     left: u64,
@@ -23,12 +30,26 @@ pub struct BodySource {
 impl BodySource {
     pub(crate) fn new(reader: BodyReader, range: &Range<u64>) -> BodySource {
         BodySource {
-            reader,
-            offset: range.start,
-            left: range.end - range.start,
+            reading: Some(Reading {
+                reader,
+                offset: range.start,
+                left: range.end - range.start,
+            }),
         }
     }
 
+    /// Takes out what is to be read, for a thread that may wait for the disk.
+    pub(crate) fn take(&mut self) -> Option<Reading> {
+        self.reading.take()
+    }
+
+    /// Puts it back.
+    pub(crate) fn put(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+}
+
+impl Reading {
     /// Adds the next octets to `into`; `false` says that these were the last.
     ///
     /// # Errors

@@ -84,7 +84,8 @@ impl House<Session> for Inside {
 
     fn copy(&mut self, mut source: BodySource) -> Vec<u8> {
         let mut octets = Vec::new();
-        while source.read(&mut octets).unwrap() {}
+        let mut reading = source.take().unwrap();
+        while reading.read(&mut octets).unwrap() {}
         octets
     }
 }
