@@ -109,6 +109,29 @@ pub enum CommandError {
     ParameterValue,
 }
 
+impl CommandError {
+    /// Whether it counts as a mistake. A recipient that cannot be read does not: a list has some of these,
+    /// and the good ones are to get their message (C5).
+    pub(crate) const fn is_mistake(self) -> bool {
+        match self {
+            CommandError::ForwardPath | CommandError::ForwardPathNotAscii => false,
+            CommandError::LineTooLong
+            | CommandError::ControlCharacter
+            | CommandError::Unknown
+            | CommandError::NotOffered
+            | CommandError::Chunk
+            | CommandError::Http
+            | CommandError::ClientName
+            | CommandError::ArgumentMissing
+            | CommandError::ArgumentUnwanted
+            | CommandError::ReversePath
+            | CommandError::ReversePathNotAscii
+            | CommandError::ParameterUnknown
+            | CommandError::ParameterValue => true,
+        }
+    }
+}
+
 /// Verbs that SMTP knows and this server does not have.
 const NOT_OFFERED: [&str; 7] = ["EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"];
 /// What a browser, a proxy or a script says first on a port that is not SMTP's (RFC 9110 §9, RFC 9113 §3.4).

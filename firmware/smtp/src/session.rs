@@ -229,24 +229,18 @@ impl Session {
             Line::TooLong => Err(CommandError::LineTooLong),
             Line::Complete(line) => Command::parse(&line),
         };
-        let command = match command {
-            Ok(command) => command,
-            Err(error) => {
-                self.mistake(&error.into(), output);
-                return None;
-            }
+        let refusal = match command {
+            Ok(command) => match self.command(command, input, output) {
+                Ok(need) => return need,
+                Err(error) => (Reply::from(error), error.is_mistake()),
+            },
+            Err(error) => (Reply::from(error), error.is_mistake()),
         };
-        match self.command(command, input, output) {
-            Ok(need) => need,
-            Err(error) if error.is_mistake() => {
-                self.mistake(&error.into(), output);
-                None
-            }
-            Err(error) => {
-                self.say(&error.into(), output);
-                None
-            }
+        match refusal {
+            (reply, true) => self.mistake(&reply, output),
+            (reply, false) => self.say(&reply, output),
         }
+        None
     }
 
     /// Obeys a command, or says why not now.

@@ -432,6 +432,19 @@ fn a_transaction_has_a_thousand_recipients_and_no_more() {
     assert_eq!(wire.town.accepted[0].0.recipients.len(), SMTP_RECIPIENTS_MAX);
 }
 
+/// C5: recipients that cannot be read are no reason to end a conversation with good ones.
+#[test]
+fn c5_many_bad_recipients_do_not_cost_the_good_one_its_message() {
+    let mut wire = Wire::connect(Town::default());
+    wire.say("HELO c.test\r\nMAIL FROM:<a@example.test>\r\n");
+    for bad in ["<a b@firma.test>", "<nov\u{e1}@firma.test>"].repeat(SMTP_MISTAKES_MAX) {
+        assert!(wire.say(&format!("RCPT TO:{bad}\r\n")).starts_with('5'));
+    }
+    assert!(wire.say("RCPT TO:<anna@firma.test>\r\n").starts_with("250 "));
+    wire.say("DATA\r\n");
+    assert!(wire.say("a\r\n.\r\n").starts_with("250 "));
+}
+
 /// AS18: redirects count by what they lead to.
 #[test]
 fn as18_a_transaction_leads_to_a_thousand_mailboxes_and_no_more() {
