@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use crate::appliance::{Appliance, Service};
+use crate::client::tls;
 use crate::office::Account;
 
 /// Runs a program to its end.
@@ -82,13 +83,20 @@ pub fn curl(appliance: &dyn Appliance, account: &Account, path: &str) -> Result<
 pub fn mbsync(appliance: &dyn Appliance, account: &Account) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let at = folder.path().display();
-    fs::write(folder.path().join("ca.pem"), appliance.ca_pem())?;
+    // mbsync connects by address, for which there is no name to check; it takes a certificate it was given by hand. This
+    // one comes from a connection whose chain and name were checked.
+    let checked = appliance.imap()?;
+    let chain = checked.conversation.tls().and_then(|tls| tls.peer_certificates());
+    let own = chain
+        .and_then(<[_]>::first)
+        .ok_or("the box served no certificate")?;
+    fs::write(folder.path().join("box.pem"), tls::to_pem(own))?;
     fs::write(folder.path().join("password"), &account.password)?;
     fs::create_dir(folder.path().join("mail"))?;
     let addr = appliance.addr(Service::Imaps);
     let configuration = format!(
         "IMAPAccount box\nHost {host}\nPort {port}\nUser {user}\nPassCmd \"cat {at}/password\"\nAuthMechs PLAIN\n\
-         SSLType IMAPS\nSystemCertificates no\nCertificateFile {at}/ca.pem\nTimeout 180\n\n\
+         SSLType IMAPS\nSystemCertificates no\nCertificateFile {at}/box.pem\nTimeout 180\n\n\
          IMAPStore far\nAccount box\n\n\
          MaildirStore near\nPath {at}/mail/\nInbox {at}/mail/INBOX\n\n\
          Channel all\nFar :far:\nNear :near:\nPatterns INBOX\nSync Pull\nCreate Near\nSyncState *\n",
