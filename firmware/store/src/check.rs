@@ -13,7 +13,8 @@ use crate::log::body::file_name;
 use crate::log::frames::{self, FrameAt, stored_octets};
 use crate::log::scan::{Position, Segments};
 use crate::log::segment;
-use crate::open::{Opened, Replay, found_index};
+use crate::open::{Opened, found_index};
+use crate::replay::Replay;
 use crate::shared::Shared;
 use mail::{AccountId, MailboxId, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
@@ -371,6 +372,7 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
             position: Position::default(),
             last_batch: rows::counter(&tables.state, state::BATCH)?,
             opened: &mut opened,
+            last: None,
         };
         replay.run()?;
         for damage in opened.damage {

@@ -9,6 +9,7 @@ mod log;
 mod mailbox;
 mod message;
 mod open;
+mod replay;
 mod request;
 mod shared;
 mod space;
@@ -30,7 +31,8 @@ pub use message::{
     Append, Appended, CopiedUids, Copy, Deliver, Delivered, DeliveredCopy, Expunge, FlagChange, FlagsStored,
     KEYWORDS_MAX, NewMessage, StoreFlags,
 };
-pub use open::{Damage, Opened};
+pub use open::Opened;
+pub use replay::Damage;
 pub use space::Space;
 #[cfg(any(test, feature = "testing"))]
 pub use storage::sim;

@@ -1,40 +1,34 @@
 //! Opening: find the log, open or make the index, replay, and only then serve.
 //!
 //! ```text
-//!  lock → segments → index at its checkpoint → copy the last batch if it may not be durable
-//!       → replay → step counters if records were lost → sweep body files → checkpoint → serve
+//!  lock → segments → index at its checkpoint → replay → copy the last batch if it may not be durable
+//!       → step counters if records were lost → sweep body files → checkpoint → serve
 //! ```
 
 use crate::Options;
 use crate::changes::Changes;
 use crate::check;
 use crate::error::StoreError;
-use crate::index::apply::{Effects, RecordAt, apply};
 use crate::index::rows::{BlobPlace, BlobRow, Row, counter};
 use crate::index::{self, Backend, Tables, state};
-use crate::log::batch::{Batch, BatchAt, FoundRecord};
 use crate::log::body::{Bodies, file_name};
 use crate::log::record::{Mutation, Stepped};
 use crate::log::scan::{Position, Segment, Segments};
 use crate::log::seal::{Identity, Sealer};
 use crate::log::segment::{self, Header};
 use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS, next_block};
+use crate::replay::{Damage, Replay, copy_tail};
 use crate::request::{Pending, Request};
 use crate::shared::{OpenSegments, Shared};
 use crate::space::SpaceWatch;
 use crate::storage::Storage;
 use crate::writer::queue::Queue;
-use crate::writer::{ActiveSegment, LogEnd, Writer, checkpoint, set_position};
+use crate::writer::{ActiveSegment, LogEnd, Writer, checkpoint};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use std::collections::BTreeSet;
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{oneshot, watch};
-
-/// Batches replayed in one transaction of the index.
-const REPLAY_BATCHES: u64 = 64;
 
 /// What was found when the store was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,82 +50,6 @@ pub struct Opened {
     pub damage: Vec<Damage>,
 }
 
-/// Damage to the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// Batches are missing that were there.
-    BatchesLost {
-        /// The segment that should have them.
-        name: String,
-        /// Their numbers.
-        batches: RangeInclusive<u64>,
-    },
-    /// Records of a batch are lost; the others count.
-    RecordsLost {
-        /// The segment.
-        name: String,
-        /// The batch.
-        batch: u64,
-        /// How many.
-        records: u64,
-    },
-    /// Octets of a batch are damaged, but no record is: some message is.
-    BodyDamaged {
-        /// The segment.
-        name: String,
-        /// The batch.
-        batch: u64,
-    },
-    /// A segment's header is damaged; what is in it was read all the same.
-    SegmentHeader {
-        /// The segment.
-        name: String,
-    },
-    /// The index knows of a segment that is not there.
-    SegmentMissing {
-        /// The segment.
-        name: String,
-    },
-    /// The index knows of batches that a segment has no more.
-    SegmentShort {
-        /// The segment.
-        name: String,
-    },
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Damage::BatchesLost { name, batches } => {
-                let (first, last) = (batches.start(), batches.end());
-                write!(
-                    f,
-                    "{name}: batches {first} to {last} are lost, and the changes in them"
-                )
-            }
-            Damage::RecordsLost { name, batch, records } => {
-                write!(
-                    f,
-                    "{name}: {records} changes in batch {batch} are lost, the others were read"
-                )
-            }
-            Damage::BodyDamaged { name, batch } => {
-                write!(f, "{name}: a message in batch {batch} is damaged, nothing else")
-            }
-            Damage::SegmentHeader { name } => {
-                write!(f, "{name}: the header is damaged, nothing is lost")
-            }
-            Damage::SegmentShort { name } => {
-                write!(
-                    f,
-                    "{name} has lost its end, and the messages in it; the index still lists them"
-                )
-            }
-            Damage::SegmentMissing { name } => write!(f, "{name} is missing, and the messages in it"),
-        }
-    }
-}
-
 /// An open store that does not serve yet.
 pub(crate) struct Ready {
     pub(crate) shared: Arc<Shared>,
@@ -148,47 +66,11 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
     // What was being made when the power went: a segment, or the index of a check.
     remove_if_there(&*storage, SEGMENTS, segment::UNFINISHED)?;
     remove_if_there(&*storage, "", check::COMPARED)?;
-    let (mut segments, identity) = find_log(&*storage, &mut opened)?;
+    let (segments, identity) = find_log(&*storage, &mut opened)?;
     let (database, position) = open_index(&storage, &identity, options, &mut opened)?;
     compare_ends(&segments, position, &mut opened);
-    let sealer = Sealer::new(&identity);
-    let mut next_segment = 1 + segments
-        .list
-        .last()
-        .map_or(0, |last| last.number)
-        .max(position.segment);
-    // A segment made just now may be filled; one of an earlier run never is.
-    let mut active = None;
-    if opened.is_new
-        || copy_tail(
-            &*storage,
-            &mut segments,
-            position,
-            next_segment,
-            &identity,
-            &sealer,
-        )?
-    {
-        let last = segments.list.last().expect("it was made just now");
-        let Segment { number, octets, .. } = *last;
-        active = Some(ActiveSegment {
-            number,
-            file: Arc::clone(&last.file),
-            offset: next_block(octets),
-        });
-        opened.is_tail_copied = !opened.is_new;
-        next_segment = number + 1;
-    }
-    let mut replay = Replay {
-        segments: &segments,
-        database: &database,
-        sealer: &sealer,
-        position,
-        last_batch: u64::MAX,
-        opened: &mut opened,
-    };
-    let lost_up_to = replay.run()?;
-    let position = replay.position;
+    let Replayed { log, lost_up_to } =
+        bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
 
     let database = Arc::new(database);
     let next_file = if opened.damage.is_empty() {
@@ -200,6 +82,7 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
     checkpoint(&database)?;
 
     let (space, segment_octets) = space(&storage, options)?;
+    let sealer = Sealer::new(&identity);
     let bodies = Bodies::new(
         Arc::clone(&storage),
         sealer.clone(),
@@ -207,12 +90,6 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
         next_file,
         options.body_memory_octets,
     );
-    let next_batch = segments
-        .list
-        .iter()
-        .filter_map(|segment| segment.first_batch)
-        .max()
-        .unwrap_or(1);
     let shared = Arc::new(Shared {
         storage,
         identity,
@@ -226,10 +103,8 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
         stopped: watch::Sender::new(None),
     });
     let log = LogEnd {
-        active,
-        next_segment,
-        next_batch: next_batch.max(position.batch + 1),
         segment_octets,
+        ..log
     };
     let mut writer = Writer::new(Arc::clone(&shared), database, log, options.checkpoint_interval);
     if let Some(damaged_batch) = lost_up_to {
@@ -274,6 +149,88 @@ fn compare_ends(segments: &Segments, position: Position, opened: &mut Opened) {
         }
         Some(_) => (),
     }
+}
+
+struct Replayed {
+    log: LogEnd,
+    /// The last batch with lost records, if counters have to step forward for it.
+    lost_up_to: Option<u64>,
+}
+
+/// Brings the index to the end of the log, makes sure of that end, and says where the log goes on.
+fn bring_up(
+    storage: &dyn Storage,
+    segments: &Segments,
+    identity: Identity,
+    database: &Database,
+    position: Position,
+    opened: &mut Opened,
+) -> Result<Replayed, StoreError> {
+    let sealer = Sealer::new(&identity);
+    let mut replay = Replay {
+        segments,
+        database,
+        sealer: &sealer,
+        position,
+        last_batch: u64::MAX,
+        opened,
+        last: None,
+    };
+    let lost_up_to = replay.run()?;
+    let Replay {
+        position,
+        last,
+        opened,
+        ..
+    } = replay;
+
+    let next_batch = segments
+        .list
+        .iter()
+        .filter_map(|segment| segment.first_batch)
+        .max()
+        .unwrap_or(1);
+    let last_segment = segments
+        .list
+        .last()
+        .map_or(0, |last| last.number)
+        .max(position.segment);
+    let mut log = LogEnd {
+        active: None,
+        next_segment: last_segment + 1,
+        next_batch: next_batch.max(position.batch + 1),
+        segment_octets: 0,
+    };
+    // A segment made just now may be filled; one of an earlier run never is.
+    if opened.is_new {
+        let Segment {
+            number,
+            ref file,
+            octets,
+            ..
+        } = segments.list[0];
+        log.active = Some(ActiveSegment {
+            number,
+            file: Arc::clone(file),
+            offset: next_block(octets),
+        });
+    } else if let Some((place, batch)) = last.filter(|(_, batch)| batch.is_whole) {
+        let header = Header {
+            identity,
+            number: log.next_segment,
+            first_batch: batch.at.number,
+        };
+        log.active = Some(copy_tail(
+            storage,
+            database,
+            &segments.list[place],
+            &batch,
+            header,
+        )?);
+        log.next_segment += 1;
+        opened.is_tail_copied = true;
+    }
+    Ok(Replayed { log, lost_up_to })
 }
 
 /// Kept free besides three segments: the index grows, and so do the body files on their way in.
@@ -452,195 +409,6 @@ fn position_of(database: &Database, identity: &Identity) -> Result<Option<Positi
         segment: counter(&tables.state, state::SEGMENT)?,
         offset: counter(&tables.state, state::OFFSET)?,
     }))
-}
-
-/// Copies the last batch to a new segment if the index does not have it.
-///
-/// After a process was killed the batch may be in the page cache alone; if a sync failed before, its
-/// pages may even count as clean, so that syncing them again would do nothing and say that all is well.
-/// Written anew they are new. Only the last batch can be so: each is written after the one before is
-/// synced. And what the durable index has was synced before it.
-fn copy_tail(
-    storage: &dyn Storage,
-    segments: &mut Segments,
-    position: Position,
-    number: u64,
-    identity: &Identity,
-    sealer: &Sealer,
-) -> Result<bool, StoreError> {
-    let Some((place, batch)) = segments.last_batch_after(position)? else {
-        return Ok(false);
-    };
-    let from = &segments.list[place];
-    let io = StoreError::io(&from.name);
-    for record in batch.records(&*from.file, sealer) {
-        if let FoundRecord::Newer { kind, version } = record.map_err(StoreError::io(&from.name))? {
-            return Err(newer(from, kind, version));
-        }
-    }
-    let to = BatchAt {
-        segment: number,
-        offset: BLOCK_OCTETS,
-        number: batch.at.number,
-    };
-    let octets = batch.moved(&*from.file, to, sealer).map_err(io)?;
-    let header = Header {
-        identity: *identity,
-        number,
-        first_batch: batch.at.number,
-    };
-    let file = segment::create(storage, header, Some(&octets))?;
-    segments.list.push(Segment {
-        number,
-        name: segment::name(number),
-        octets: BLOCK_OCTETS + octets.len() as u64,
-        file,
-        first_batch: Some(batch.at.number),
-    });
-    Ok(true)
-}
-
-fn newer(segment: &Segment, kind: u16, version: u16) -> StoreError {
-    let what = format!("a record of kind {kind}, version {version}");
-    StoreError::Newer {
-        name: segment.name.clone(),
-        what,
-    }
-}
-
-/// Brings an index up to the log.
-pub(crate) struct Replay<'o> {
-    pub(crate) segments: &'o Segments,
-    pub(crate) database: &'o Database,
-    pub(crate) sealer: &'o Sealer,
-    pub(crate) position: Position,
-    /// No batch after this one is looked at.
-    pub(crate) last_batch: u64,
-    pub(crate) opened: &'o mut Opened,
-}
-
-impl Replay<'_> {
-    /// Brings the index to the end of the log. Returns the last batch with lost records that no `Step`
-    /// has answered yet.
-    pub(crate) fn run(&mut self) -> Result<Option<u64>, StoreError> {
-        let mut batches = Vec::new();
-        let mut last_end = None;
-        let mut lost_up_to = None;
-        let mut expected = self.position.batch + 1;
-        for (place, segment) in self.segments.list.iter().enumerate() {
-            if segment.number < self.position.segment {
-                continue;
-            }
-            let limit = self.segments.limit(place);
-            let mut offset = self.position.offset_in(segment.number);
-            last_end = Some((place, offset));
-            while let Some(batch) = self.segments.next_batch(segment, offset)? {
-                let number = batch.at.number;
-                if number >= limit || number > self.last_batch {
-                    break;
-                }
-                offset = batch.end();
-                if number < expected {
-                    continue;
-                }
-                if !batch.is_whole && !self.segments.has_behind(place, offset, number)? {
-                    break;
-                }
-                if number > expected {
-                    lost_up_to = Some(self.lost(segment, expected..=number - 1));
-                }
-                if !batch.is_whole {
-                    lost_up_to = self.damaged(segment, &batch)?.or(lost_up_to);
-                }
-                expected = number + 1;
-                last_end = Some((place, offset));
-                batches.push((place, batch));
-                if batches.len() as u64 == REPLAY_BATCHES {
-                    self.apply(&std::mem::take(&mut batches))?;
-                }
-            }
-            if limit != u64::MAX && expected < limit && limit <= self.last_batch {
-                lost_up_to = Some(self.lost(segment, expected..=limit - 1));
-                expected = limit;
-            }
-        }
-        self.apply(&batches)?;
-        if let Some((place, end)) = last_end.filter(|(place, _)| place + 1 == self.segments.list.len()) {
-            self.opened.tail_octets_dropped = self.segments.list[place].octets.saturating_sub(end);
-        }
-        let transaction = self.database.begin_read()?;
-        let stepped_for = counter(&transaction.open_table(index::STATE)?, state::STEPPED_FOR)?;
-        Ok(lost_up_to.filter(|batch| *batch > stepped_for))
-    }
-
-    fn lost(&mut self, segment: &Segment, batches: RangeInclusive<u64>) -> u64 {
-        let last = *batches.end();
-        self.opened.damage.push(Damage::BatchesLost {
-            name: segment.name.clone(),
-            batches,
-        });
-        last
-    }
-
-    /// Looks at what is left of a batch, and returns its number if records are lost.
-    fn damaged(&mut self, segment: &Segment, batch: &Batch) -> Result<Option<u64>, StoreError> {
-        let mut records = 0;
-        for record in batch.records(&*segment.file, self.sealer) {
-            if matches!(
-                record.map_err(StoreError::io(&segment.name))?,
-                FoundRecord::Damaged
-            ) {
-                records += 1;
-            }
-        }
-        let (name, batch) = (segment.name.clone(), batch.at.number);
-        if records == 0 {
-            self.opened.damage.push(Damage::BodyDamaged { name, batch });
-            return Ok(None);
-        }
-        self.opened
-            .damage
-            .push(Damage::RecordsLost { name, batch, records });
-        Ok(Some(batch))
-    }
-
-    /// Applies batches in one transaction.
-    fn apply(&mut self, batches: &[(usize, Batch)]) -> Result<(), StoreError> {
-        let Some((_, last)) = batches.last() else {
-            return Ok(());
-        };
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::None)?;
-        let mut tables = Tables::open(&transaction)?;
-        // Nobody listens yet, and files are swept when all is applied.
-        let mut effects = Effects::default();
-        for (place, batch) in batches {
-            let segment = &self.segments.list[*place];
-            for record in batch.records(&*segment.file, self.sealer) {
-                match record.map_err(StoreError::io(&segment.name))? {
-                    FoundRecord::Mutation { mutation, body_at } => {
-                        let at = RecordAt {
-                            segment: segment.number,
-                            body_at,
-                        };
-                        apply(&mutation, at, &mut tables, &mut effects)?;
-                    }
-                    FoundRecord::Newer { kind, version } => return Err(newer(segment, kind, version)),
-                    FoundRecord::Damaged => (),
-                }
-            }
-        }
-        drop(tables);
-        set_position(&transaction, last.at.number, last.at.segment, last.end())?;
-        transaction.commit()?;
-        self.position = Position {
-            batch: last.at.number,
-            segment: last.at.segment,
-            offset: last.end(),
-        };
-        self.opened.batches_replayed += batches.len() as u64;
-        Ok(())
-    }
 }
 
 /// Removes the body files that no record names, and says which number is the next.

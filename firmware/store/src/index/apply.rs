@@ -201,6 +201,26 @@ fn append(
     Ok(())
 }
 
+/// The bodies of a record that was copied are found where the copy is.
+pub(crate) fn relocate(appended: &Appended, at: RecordAt, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    for body in &appended.bodies {
+        let Place::Batch { offset } = body.place else {
+            continue;
+        };
+        let Some((refs, mut row)) = rows::get_blob(&tables.blob, body.id)? else {
+            continue;
+        };
+        remove_live_octets(&row, tables)?;
+        row.place = BlobPlace::Segment {
+            number: at.segment,
+            offset: at.body_at.saturating_add(offset),
+        };
+        tables.blob.insert(body.id, (refs, row.to_octets().as_slice()))?;
+        add_live_octets(&row, tables)?;
+    }
+    Ok(())
+}
+
 fn load_mailbox(id: MailboxId, tables: &Tables<'_>) -> Result<Option<MailboxRow>, StoreError> {
     rows::get(&tables.mailbox, id.0)
 }
@@ -333,16 +353,10 @@ fn change_refs(
     }
     tables.blob.remove(body)?;
     tables.structure.remove(body)?;
-    match row.place {
-        BlobPlace::File { number } => effects.unused_files.push(number),
-        BlobPlace::Segment { number, .. } => {
-            let live = tables.segstat.get(number)?.map_or(0, |row| row.value());
-            match live.saturating_sub(stored_octets(&row.frames)) {
-                0 => tables.segstat.remove(number)?,
-                rest => tables.segstat.insert(number, rest)?,
-            };
-        }
+    if let BlobPlace::File { number } = row.place {
+        effects.unused_files.push(number);
     }
+    remove_live_octets(&row, tables)?;
     Ok(true)
 }
 
@@ -353,6 +367,17 @@ fn add_live_octets(row: &BlobRow, tables: &mut Tables<'_>) -> Result<(), StoreEr
     {
         let live = tables.segstat.get(number)?.map_or(0, |row| row.value());
         tables.segstat.insert(number, live + stored)?;
+    }
+    Ok(())
+}
+
+fn remove_live_octets(row: &BlobRow, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    if let BlobPlace::Segment { number, .. } = row.place {
+        let live = tables.segstat.get(number)?.map_or(0, |row| row.value());
+        match live.saturating_sub(stored_octets(&row.frames)) {
+            0 => tables.segstat.remove(number)?,
+            rest => tables.segstat.insert(number, rest)?,
+        };
     }
     Ok(())
 }

@@ -167,31 +167,6 @@ impl Segments {
         }
         Ok(false)
     }
-
-    /// The last whole batch after `position`, if there is one, and the place of its segment.
-    pub(crate) fn last_batch_after(&self, position: Position) -> Result<Option<(usize, Batch)>, StoreError> {
-        for (place, segment) in self.list.iter().enumerate().rev() {
-            if segment.number < position.segment {
-                break;
-            }
-            let limit = self.limit(place);
-            let mut offset = position.offset_in(segment.number);
-            let mut last = None;
-            while let Some(batch) = self.next_batch(segment, offset)? {
-                offset = batch.end();
-                if batch.at.number >= limit {
-                    break;
-                }
-                if batch.is_whole && batch.at.number > position.batch {
-                    last = Some((place, batch));
-                }
-            }
-            if last.is_some() {
-                return Ok(last);
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// How far the index has come in the log.

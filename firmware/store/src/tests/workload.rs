@@ -103,9 +103,9 @@ impl Direct {
     }
 }
 
-type Reply<Q> = oneshot::Receiver<Result<<Q as Request>::Reply, StoreError>>;
+pub(crate) type Reply<Q> = oneshot::Receiver<Result<<Q as Request>::Reply, StoreError>>;
 
-fn pending<Q: Request>(request: Q) -> (Box<dyn Job>, Reply<Q>) {
+pub(crate) fn pending<Q: Request>(request: Q) -> (Box<dyn Job>, Reply<Q>) {
     let (to, reply) = oneshot::channel();
     (Box::new(Pending::new(request, to)), reply)
 }
