@@ -201,8 +201,9 @@ impl House {
             return Err(LoginError::Refused);
         };
         if let Some(Ok(verifier)) = replacement {
-            match self.store.set_verifier(account.id, verifier.clone()).await {
-                Ok(()) => account.verifier = verifier,
+            match self.replace(&account, verifier.clone()).await {
+                Ok(true) => account.verifier = verifier,
+                Ok(false) => {}
                 // The old one is as good as before; the next login tries again.
                 Err(error) => {
                     tracing::warn!(account = %account.id, %error, "an imported hash was not replaced");
@@ -210,6 +211,16 @@ impl House {
             }
         }
         Ok(account)
+    }
+
+    /// Replaces a verifier, unless the password was changed while the new one was computed.
+    async fn replace(&self, account: &Account, verifier: String) -> Result<bool, StoreError> {
+        let now = self.store.view()?.account(account.id)?;
+        if now.is_none_or(|now| now.verifier != account.verifier) {
+            return Ok(false);
+        }
+        self.store.set_verifier(account.id, verifier).await?;
+        Ok(true)
     }
 
     fn admit(&self, claim: &Claim<'_>, account: &Account) -> Identity {
