@@ -601,3 +601,50 @@ fn d1_a_delivery_costs_one_sync_and_a_large_one_two_more() {
     assert_eq!(large.folder_syncs - small.folder_syncs, 1);
     finish(&store);
 }
+
+/// D16: when many bodies come in at once, they go to disk in small pieces.
+#[test]
+fn d16_under_memory_pressure_bodies_go_to_disk_early_and_read_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        body_memory_octets: 100_000,
+        ..options()
+    };
+    let (store, _) = Store::open(folder.path(), options).unwrap();
+    provision(&store, 1);
+    let mut writers: Vec<_> = (0..20).map(|_| store.body()).collect();
+    for piece in 0..10 {
+        for (writer, number) in writers.iter_mut().zip(0..) {
+            writer.write(&noise(number * 100 + piece, 10_000)).unwrap();
+        }
+    }
+    let held: u64 = writers.iter().map(crate::BodyWriter::len).sum();
+    let on_disk: u64 = std::fs::read_dir(folder.path().join("bodies"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert_eq!(held, 2_000_000);
+    assert!(
+        on_disk > held - 100_000 - 20 * 16 * 1024,
+        "{on_disk} octets are on disk"
+    );
+    for (writer, number) in writers.into_iter().zip(0..) {
+        let delivered = wait(store.deliver(Deliver {
+            body: writer.seal().unwrap(),
+            structure: Vec::new(),
+            received: Timestamp(0),
+            copies: vec![DeliveredCopy {
+                account: U1,
+                header: Vec::new(),
+                flags: Flags::default(),
+            }],
+        }))
+        .unwrap()[0];
+        let whole: Vec<u8> = (0..10)
+            .flat_map(|piece| noise(number * 100 + piece, 10_000))
+            .collect();
+        let found = read(&store.view().unwrap(), delivered.mailbox, delivered.uid);
+        assert_eq!(blake3::hash(&found), blake3::hash(&whole));
+    }
+    finish(&store);
+}

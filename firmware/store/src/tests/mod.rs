@@ -3,6 +3,7 @@
 mod basics;
 mod damage;
 mod failures;
+mod kill;
 mod panics;
 mod power_cut;
 mod workload;

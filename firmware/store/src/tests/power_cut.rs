@@ -52,7 +52,9 @@ fn judge(sim: &Sim, states: &[State], done: Option<usize>) -> Result<Direct, Str
 
 fn cut_everywhere(seed: u64) {
     let (states, calls) = undisturbed(seed, STEPS);
-    for cut_at in 1..=*calls.last().unwrap() {
+    let cuts = *calls.last().unwrap();
+    println!("seed {seed}: {cuts} cuts, and one more in each start after");
+    for cut_at in 1..=cuts {
         let (done, cut) = run_until_cut(
             seed,
             Plan {
