@@ -275,7 +275,7 @@ async fn t5_a_known_name_gets_its_certificate_and_any_other_the_default() {
 /// AS33
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as33_broken_and_endless_hellos_end_the_connection() {
-    let server = served(&tls_first());
+    let mut server = served(&tls_first());
     let hello = client_hello([3, 3], &[0xc02b]);
     for (position, value) in (0..hello.len()).zip([0xff, 0, 0x7f].into_iter().cycle()) {
         let mut broken = hello.clone();
@@ -305,5 +305,8 @@ async fn as33_broken_and_endless_hellos_end_the_connection() {
         "{}",
         heard.escape_ascii()
     );
+    // When it has stopped, every end has been counted.
+    server.stop.take().unwrap().press();
+    server.serving.await.unwrap().unwrap();
     assert_eq!(server.gate.counters().panicked.load(Ordering::Relaxed), 0);
 }
