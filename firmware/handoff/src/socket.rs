@@ -17,6 +17,8 @@ use crate::codec::{DecodeError, Message, PACKET_OCTETS};
 
 /// The most descriptors beside one message.
 const DESCRIPTORS_MAX: usize = 2;
+/// The most that the kernel lets a peer send beside one packet (`SCM_MAX_FD` of include/net/scm.h).
+const SENDABLE_MAX: usize = 253;
 
 /// One end of a control socket.
 #[derive(Debug)]
@@ -102,7 +104,13 @@ impl Channel {
     pub fn receive<M: Message>(&self) -> Result<Received<M>, ReceiveError> {
         // One octet more than a packet, so that a longer one is seen to be too long.
         let mut octets = [0; PACKET_OCTETS + 1];
-        let (length, descriptors, is_complete) = self.receive_raw(&mut octets).map_err(ReceiveError::Io)?;
+        let received = match self.receive_raw(&mut octets) {
+            // The peer has ended with messages of ours unread. The kernel says so once, and what the peer had sent is
+            // behind that.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.receive_raw(&mut octets),
+            result => result,
+        };
+        let (length, descriptors, is_complete) = received.map_err(ReceiveError::Io)?;
         if length == 0 && descriptors.is_empty() {
             return Err(ReceiveError::Closed);
         }
@@ -115,7 +123,8 @@ impl Channel {
 
     /// One packet: its length, its descriptors, and whether all of them are here.
     fn receive_raw(&self, octets: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd, DESCRIPTORS_MAX>, bool)> {
-        let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
+        // Room for all that a peer can send: what did not fit would be open here, and nobody would know its number.
+        let mut space = nix::cmsg_space!([RawFd; SENDABLE_MAX]);
         let mut parts = [IoSliceMut::new(octets)];
         let received = recvmsg::<()>(
             self.0.as_raw_fd(),
@@ -123,20 +132,19 @@ impl Channel {
             Some(&mut space),
             MsgFlags::MSG_CMSG_CLOEXEC,
         )?;
-        // The space is for two descriptors, rounded up by the kernel's alignment; a third is dropped as owned and
-        // counted as too many.
-        let mut is_complete = !received.flags.contains(MsgFlags::MSG_CTRUNC);
-        let mut descriptors = Vec::new();
+        let (mut descriptors, mut is_complete) = (Vec::new(), true);
         if let Ok(messages) = received.cmsgs() {
             for message in messages {
                 let ControlMessageOwned::ScmRights(numbers) = message else {
                     continue;
                 };
                 for number in numbers {
+                    // One too many is closed here.
                     is_complete &= descriptors.push(own(number)).is_ok();
                 }
             }
         } else {
+            // Cut short, because this process may not open as many.
             is_complete = false;
         }
         Ok((received.bytes, descriptors, is_complete))
@@ -295,6 +303,37 @@ mod tests {
                 "{count}: {result:?}"
             );
         }
+    }
+
+    /// How many descriptors this process has open.
+    fn open_descriptors() -> usize {
+        std::fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    #[test]
+    fn a_peer_that_sends_descriptors_for_nothing_leaves_none_open_here() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let number = theirs.as_raw_fd();
+        let before = open_descriptors();
+        for _ in 0..100 {
+            for count in [1, 2, 3, 9, SENDABLE_MAX] {
+                send_raw(&ours, &ToMaild::Start.encode(), &vec![number; count]);
+                theirs.receive::<ToMaild>().unwrap_err();
+            }
+        }
+        // Other tests have a few open for a moment; a leak would be some hundreds.
+        let after = open_descriptors();
+        assert!(after < before + 100, "{before} descriptors before, {after} after");
+    }
+
+    #[test]
+    fn what_a_peer_said_before_it_ended_is_heard_though_it_did_not_listen() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(&ToMaild::Start, &[]).unwrap();
+        theirs.send(&FromMaild::Alive, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive::<FromMaild>().unwrap().message, FromMaild::Alive);
+        assert!(matches!(ours.receive::<FromMaild>(), Err(ReceiveError::Closed)));
     }
 
     #[test]
