@@ -40,5 +40,9 @@ pub(crate) const CAPABILITIES: [&str; 12] = [
     "APPENDLIMIT=52428800", // RFC 7889, S6
 ];
 
-// S6: what is offered is what is taken.
-const _: () = assert!(wire::limits::MESSAGE_OCTETS_MAX == 52_428_800);
+// S6: what is offered is what is taken. AS12: the bounds that `wire::limits` lists are those of the scan.
+const _: () = assert!(
+    wire::limits::MESSAGE_OCTETS_MAX == 52_428_800
+        && wire::limits::MIME_DEPTH_MAX == mail::structure::DEPTH_MAX
+        && wire::limits::MIME_PARTS_MAX == mail::structure::PARTS_MAX
+);

@@ -126,7 +126,7 @@ impl Failure {
             Failure::MessageTooBig => Completion::no("TOOBIG", "The message is too big"),
             Failure::HasNul => Completion::no("CANNOT", "A message cannot have a NUL octet"),
             Failure::NotSupported => Completion::bad("Nothing can follow the message"),
-            Failure::Busy => Completion::no("INUSE", "Too much to do, try again in a minute"),
+            Failure::Busy => Completion::no("UNAVAILABLE", "Too much to do, try again in a minute"),
             Failure::Store(error) => store_completion(error),
         }
     }

@@ -108,7 +108,6 @@ impl Host {
             LoginError::Unavailable
         })?;
         self.watch = Some(watch);
-        tracing::info!(client = %self.client, account = %identity.address, "logged in");
         Ok(identity.account)
     }
 }

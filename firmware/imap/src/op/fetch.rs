@@ -8,6 +8,7 @@ use crate::selected::Selected;
 use crate::structure::{write_body, write_envelope};
 use mail::{Flags, Structure, SystemFlags, Uid};
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use store::{FlagChange, Message, StoreError, View};
 
 /// How many messages get `\Seen` at once. All of a FETCH together would be marked although the connection
@@ -281,9 +282,14 @@ impl Response<'_> {
     }
 }
 
-/// What a message is made of. The index is disposable: one that holds what another version wrote is rebuilt.
+/// What a message is made of, by the index. Of what another version of the firmware wrote there nothing is
+/// understood; the message is looked at again then, one at a time, because it is in memory meanwhile.
 pub(super) fn structure(view: &View, message: &Message) -> Result<Structure, Failure> {
-    let encoded = view.structure(message)?;
-    let decoded = Structure::decode(&encoded);
-    Ok(decoded.ok_or(StoreError::IndexRow { table: "structure" })?)
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    if let Some(structure) = Structure::decode(&view.structure(message)?) {
+        return Ok(structure);
+    }
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let octets = view.body(message)?.read_to_vec()?;
+    Ok(Structure::parse(&octets[message.prefix().len()..]))
 }

@@ -111,7 +111,7 @@ impl Session {
                 self.state = State::Closing;
                 return;
             }
-            Err(LoginError::Busy) => Completion::no("INUSE", "Too many log in at once, try again"),
+            Err(LoginError::Busy) => Completion::no("UNAVAILABLE", "Too many log in at once, try again"),
             Err(LoginError::Unavailable) => {
                 Completion::no("UNAVAILABLE", "Logins are not possible at the moment")
             }
