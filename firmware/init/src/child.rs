@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use handoff::{Channel, Message, ReceiveError, Received};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::console::ascii;
@@ -181,12 +182,17 @@ impl Lines {
 }
 
 /// How a child ended, in words that follow its name.
-pub(crate) fn ending(status: WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, 0) => "ended".to_owned(),
-        WaitStatus::Exited(_, code) => format!("ended with error {code}"),
-        WaitStatus::Signaled(_, signal, _) => format!("was ended by {signal}"),
-        other => format!("changed to {other:?}"),
+pub(crate) fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "ended".to_owned(),
+        (Some(code), _) => format!("ended with error {code}"),
+        (None, signal) => {
+            let number = signal.unwrap_or_default();
+            // Real-time signals have no name.
+            let name =
+                Signal::try_from(number).map_or(format!("signal {number}"), |signal| signal.to_string());
+            format!("was ended by {name}")
+        }
     }
 }
 
@@ -229,12 +235,10 @@ mod tests {
 
     #[test]
     fn endings_are_told_in_words() {
-        let pid = Pid::from_raw(9);
-        assert_eq!(ending(WaitStatus::Exited(pid, 0)), "ended");
-        assert_eq!(ending(WaitStatus::Exited(pid, 101)), "ended with error 101");
-        assert_eq!(
-            ending(WaitStatus::Signaled(pid, Signal::SIGSEGV, false)),
-            "was ended by SIGSEGV"
-        );
+        let check = |status: i32, expected: &str| assert_eq!(ending(ExitStatus::from_raw(status)), expected);
+        check(0, "ended");
+        check(101 << 8, "ended with error 101");
+        check(11, "was ended by SIGSEGV");
+        check(35, "was ended by signal 35");
     }
 }

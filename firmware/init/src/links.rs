@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 
 use handoff::{Address, Addresses, FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::child::{Child, Told, ending};
@@ -171,7 +171,7 @@ impl Links {
     }
 
     /// A child has ended; whether it was one of these.
-    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) -> bool {
+    pub(crate) fn ended(&mut self, pid: Pid, status: ExitStatus, console: &mut Console, now_ms: u64) -> bool {
         let is_it = |link: &&mut Link| link.child.as_ref().is_some_and(|child| child.pid == pid);
         let Some(link) = self.list.iter_mut().find(is_it) else {
             return false;

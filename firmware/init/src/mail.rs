@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::ExitStatus;
 
 use handoff::{ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, ToMaild};
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::child::{Child, Told, ending};
@@ -183,7 +183,7 @@ impl Mail {
 
     /// A child has ended. If it was maild, it is started again, later each time; on the way down it is not, and only
     /// an end that was not clean is told.
-    pub(crate) fn ended(&mut self, pid: Pid, status: WaitStatus, console: &mut Console, now_ms: u64) {
+    pub(crate) fn ended(&mut self, pid: Pid, status: ExitStatus, console: &mut Console, now_ms: u64) {
         if self.child.as_ref().is_none_or(|child| child.pid != pid) {
             return;
         }
@@ -203,7 +203,7 @@ impl Mail {
         self.is_ready = false;
         let how = ending(status);
         if self.is_stopping {
-            if !matches!(status, WaitStatus::Exited(_, 0)) {
+            if !status.success() {
                 console.line(&format!("maild {how}."));
             }
             return;

@@ -9,11 +9,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
+use nix::libc;
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::shutdown::Goal;
@@ -61,14 +63,49 @@ impl AsFd for Signals {
 }
 
 /// The children that have ended, ours and those that lost their parents.
-pub(crate) fn reap() -> Vec<(Pid, WaitStatus)> {
-    let mut ended = Vec::new();
-    while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-        match status.pid() {
-            Some(pid) => ended.push((pid, status)),
-            // Children live on, and none has ended.
-            None => break,
-        }
+pub(crate) fn reap() -> Vec<(Pid, ExitStatus)> {
+    std::iter::from_fn(|| next_ended(ANY_CHILD)).collect()
+}
+
+/// `waitpid` for every child.
+const ANY_CHILD: libc::pid_t = -1;
+
+/// One of `which` that has ended. nix's `waitpid` has no word for a child that a real-time signal has ended: it takes
+/// such a one away and gives an error, and whoever waits for that child waits for ever.
+#[allow(unsafe_code)]
+fn next_ended(which: libc::pid_t) -> Option<(Pid, ExitStatus)> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int behind the pointer, and `status` lives until the call returns.
+    let pid = unsafe { libc::waitpid(which, &raw mut status, libc::WNOHANG) };
+    // 0: there are children, and none has ended. -1: there are none.
+    (pid > 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+    use super::*;
+
+    // It is waited for by what is tested.
+    #[allow(clippy::zombie_processes)]
+    fn ended(script: &str) -> ExitStatus {
+        let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        // Waits and leaves it; an error is that of nix, which is not the one tested.
+        let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let (reaped, status) = next_ended(pid.as_raw()).unwrap();
+        assert_eq!((reaped, next_ended(pid.as_raw())), (pid, None));
+        status
     }
-    ended
+
+    #[test]
+    fn a_child_is_reaped_however_it_ends() {
+        assert_eq!(ended("exit 7").code(), Some(7));
+        assert_eq!(ended("kill -KILL $$").signal(), Some(9));
+        assert_eq!(ended("kill -35 $$").signal(), Some(35));
+    }
 }
