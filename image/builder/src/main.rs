@@ -108,11 +108,14 @@ fn build(options: &Options) -> Result<(), Error> {
         return Ok(());
     }
 
+    let work = place.join("work");
+    fs::create_dir_all(&work).map_err(Error::file("make the folder", &work))?;
     let mut parts = Parts {
         programs: Vec::new(),
-        pristine: pristine::pristine(&place)?,
+        pristine: pristine::pristine(&work)?,
         version: version::text(&version::commit(&workspace)?, options.profile, &kernel),
     };
+    fs::remove_dir_all(&work).map_err(Error::file("remove", &work))?;
     for name in PROGRAMS {
         let octets = programs::program(name, options.profile, &workspace, &target)?;
         println!("{name:9} {}  of program", spoken(octets.len() as u64));

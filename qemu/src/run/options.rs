@@ -14,6 +14,7 @@ const MEMORY_MIB_MAX: u32 = 65_536;
 
 /// What was asked for. Files are as given, made absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Each is a switch of the command line, independent of the others.
 pub(crate) struct Options {
     pub(crate) memory_mib: u32,
     pub(crate) disk: Option<PathBuf>,
@@ -21,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) provision: Option<PathBuf>,
     pub(crate) kernel_log: bool,
     pub(crate) release: bool,
+    pub(crate) no_build: bool,
 }
 
 /// What is wrong with the command line.
@@ -45,6 +47,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
         provision: None,
         kernel_log: false,
         release: false,
+        no_build: false,
     };
     // The script changes into the checkout before it runs this, and says where it was called from.
     let mut from = PathBuf::new();
@@ -65,6 +68,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             "--snapshot" => options.snapshot = true,
             "--kernel-log" => options.kernel_log = true,
             "--release" => options.release = true,
+            "--no-build" => options.no_build = true,
             _ => return Err(OptionError::Unknown(word.clone())),
         }
     }

@@ -3,7 +3,12 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use qemu::Console;
+
+const SHOWN_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
@@ -16,10 +21,11 @@ pub(crate) struct Trusted {
     pub(crate) name: String,
 }
 
-/// Asks the box for its chain on a TLS port and picks the certificate whose SHA-256 fingerprint the console showed.
+/// Asks the box for its chain on a TLS port and picks the certificate whose SHA-256 fingerprint the console shows.
 ///
+/// The box draws the page with the fingerprint about when it says that it listens, hence the patience.
 /// `Err` says in words what did not fit.
-pub(crate) fn fetch(port: u16, console: &str) -> Result<Trusted, String> {
+pub(crate) fn fetch(port: u16, console: &Console) -> Result<Trusted, String> {
     let address = format!("127.0.0.1:{port}");
     let served = openssl(&["s_client", "-connect", &address, "-showcerts"], "")?;
     let chain = certificates(&served);
@@ -28,16 +34,31 @@ pub(crate) fn fetch(port: u16, console: &str) -> Result<Trusted, String> {
         .ok()
         .and_then(|text| first_name(&text))
         .ok_or("the box's certificate names no host")?;
-    for certificate in &chain {
-        let fingerprint = openssl(&["x509", "-noout", "-fingerprint", "-sha256"], certificate)?;
-        if shows(console, &fingerprint) {
+    let fingerprint = |pem: &String| openssl(&["x509", "-noout", "-fingerprint", "-sha256"], pem);
+    let fingerprints = chain
+        .iter()
+        .map(fingerprint)
+        .collect::<Result<Vec<String>, String>>()?;
+    let until = Instant::now() + SHOWN_WITHIN;
+    loop {
+        let text = console.text();
+        let known = chain
+            .iter()
+            .zip(&fingerprints)
+            .find(|(_, fingerprint)| shows(&text, fingerprint));
+        if let Some((certificate, _)) = known {
             return Ok(Trusted {
                 ca_pem: format!("{certificate}\n"),
                 name,
             });
         }
+        if Instant::now() > until {
+            return Err(
+                "no certificate the box serves has the fingerprint that its console shows".to_owned(),
+            );
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
-    Err("no certificate the box serves has the fingerprint that its console shows".to_owned())
 }
 
 /// Runs openssl with `input` and gives what it wrote. `s_client` ends when its input does.
