@@ -88,6 +88,12 @@ impl<P: OutputPin> StatusLed<P> {
         Ok(rest)
     }
 
+    /// Stays lit, whatever the pattern: for work during which nobody calls [`StatusLed::tick`] and that must not be
+    /// taken for its end.
+    pub fn hold(&mut self) -> Result<(), P::Error> {
+        self.write(true)
+    }
+
     /// Goes dark for good: the power may be cut.
     pub fn off(mut self) -> Result<(), P::Error> {
         self.write(false)
@@ -172,6 +178,18 @@ mod tests {
         led.tick(6000).unwrap();
         led.off().unwrap();
         pin.done();
+    }
+
+    #[test]
+    fn a_led_that_is_held_is_lit_until_it_is_off() {
+        let mut pin = RecordingPin::<4>::default();
+        let mut led = StatusLed::new(&mut pin, 0);
+        led.show(State::Stopping, 0);
+        led.tick(0).unwrap();
+        led.tick(60).unwrap();
+        led.hold().unwrap();
+        led.off().unwrap();
+        assert_eq!(pin.levels(), [true, false, true, false]);
     }
 
     #[test]

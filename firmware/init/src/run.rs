@@ -128,10 +128,7 @@ impl Machine {
                 Order::Kill => self.signal(Signal::SIGKILL),
                 Order::Finish => {
                     let goal = shutdown.goal;
-                    if let Some(led) = self.led.take() {
-                        let _ = led.off();
-                    }
-                    shutdown::finish(goal, &mut self.console);
+                    self.finish(goal);
                 }
             }
         } else {
@@ -143,6 +140,17 @@ impl Machine {
         }
         self.tick_page(now_ms);
         self.tick_led(now_ms);
+    }
+
+    /// The last thing to do.
+    fn finish(&mut self, goal: Goal) -> ! {
+        let mut led = self.led.take();
+        // No pattern goes on from here, and dark would say too early that the power may be cut.
+        let _ = led.as_mut().map(StatusLed::hold);
+        if shutdown::make_safe(&mut self.console) {
+            let _ = led.map(StatusLed::off);
+        }
+        shutdown::leave(goal, &mut self.console)
     }
 
     /// What is due on the way up and while running.

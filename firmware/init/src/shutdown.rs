@@ -1,5 +1,6 @@
-//! The way down: ask, insist, force, then make the disk safe. Pure, except for [`finish`].
+//! The way down: ask, insist, force, then make the disk safe. Pure, except for [`make_safe`] and [`leave`].
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot};
 
@@ -87,15 +88,29 @@ impl Shutdown {
     }
 }
 
-/// Makes the disk safe and leaves.
-pub(crate) fn finish(goal: Goal, console: &mut Console) -> ! {
+/// Syncs and unmounts the disk, and says so; whether it could.
+pub(crate) fn make_safe(console: &mut Console) -> bool {
     nix::unistd::sync();
-    // Busy only if a killed child still hangs in the kernel: read-only is the next best.
-    if umount2(DATA, MntFlags::empty()).is_err() {
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-        let _ = mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>);
+    let result = match umount2(DATA, MntFlags::empty()) {
+        // Nothing is mounted there: no disk was found.
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        // Busy only if a killed child still hangs in the kernel: read-only is the next best.
+        Err(_) => {
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>)
+        }
+    };
+    match result {
+        Ok(()) => console.line("STOPPED"),
+        Err(error) => console.line(&format!(
+            "The disk could not be unmounted: {error}. It is synced."
+        )),
     }
-    console.line("STOPPED");
+    result.is_ok()
+}
+
+/// Switches the power.
+pub(crate) fn leave(goal: Goal, console: &mut Console) -> ! {
     console.flush();
     let mode = match goal {
         Goal::PowerOff => RebootMode::RB_POWER_OFF,
@@ -103,7 +118,7 @@ pub(crate) fn finish(goal: Goal, console: &mut Console) -> ! {
     };
     let Err(error) = reboot(mode);
     console.line(&format!(
-        "The power could not be switched: {error}. It is safe to unplug the box."
+        "The power could not be switched: {error}. Unplug the box."
     ));
     console.flush();
     loop {
