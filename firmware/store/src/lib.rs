@@ -211,7 +211,7 @@ impl Store {
         self.ask(expunge).await
     }
 
-    /// See [`Copy`]. Durable when it returns `Ok`.
+    /// See [`struct@Copy`]. Durable when it returns `Ok`.
     pub async fn copy(&self, copy: Copy) -> Result<CopiedUids, StoreError> {
         self.ask(copy).await
     }
