@@ -162,25 +162,25 @@ impl Work {
 
     /// What is new in the open mailbox, as far as it may be told at the end of this command.
     ///
-    /// Source: RFC 9051 §7.5.1. UID commands name messages by UID, so numbers may change behind them.
+    /// Source: RFC 9051 §7.5.1: no EXPUNGE at the end of FETCH, STORE and SEARCH, but at that of UID FETCH and
+    /// so on. RFC 3501 §6.4.8: what UID commands cause to be told has the UID in it.
     fn tell_changes(&mut self, view: &View, out: &mut Vec<Piece>) -> Result<(), StoreError> {
-        let may_expunge = match &self.op {
-            Op::Fetch(fetch) => fetch.is_uid,
-            Op::Search(search) => search.is_uid,
-            Op::StoreFlags(store_flags) => store_flags.is_uid,
+        let (is_uid, may_expunge) = match &self.op {
+            Op::Fetch(Fetch { is_uid, .. })
+            | Op::Search(Search { is_uid, .. })
+            | Op::StoreFlags(StoreFlags { is_uid, .. }) => (*is_uid, *is_uid),
+            Op::Copy(Copy { is_uid, .. }) => (*is_uid, true),
             Op::Sync(_)
             | Op::List(_)
             | Op::Status { .. }
             | Op::Select { .. }
             | Op::Close { .. }
             | Op::Expunge(_)
-            | Op::Copy(_)
-            | Op::ManageMailbox(_) => true,
+            | Op::ManageMailbox(_) => (false, true),
         };
         if let Some(selected) = &mut self.selected {
-            let changes = selected.sync(view, may_expunge)?;
             let mut octets = Vec::new();
-            changes.write(may_expunge && !matches!(self.op, Op::Sync(_)), &mut octets);
+            selected.sync(view, may_expunge)?.write(is_uid, &mut octets);
             push(octets, out);
         }
         Ok(())

@@ -349,6 +349,22 @@ fn ai5_a_text_is_found_across_the_windows_of_a_long_body() {
     );
 }
 
+/// AI5
+#[test]
+fn ai5_the_same_header_a_hundred_times_is_too_much() {
+    let store = store();
+    let mut anna = Client::anna(&store);
+    anna.append(&format!("Subject: {}\r\n\r\n", "x".repeat(100_000)));
+    anna.say("a SELECT INBOX\r\n");
+    let items = vec!["BODY.PEEK[HEADER.FIELDS (subject)]"; 100].join(" ");
+    assert_eq!(
+        anna.say(&format!("b FETCH 1 ({items})\r\n")),
+        "b NO [LIMIT] This is more than is sent at once\r\n"
+    );
+    let items = vec!["UID"; 101].join(" ");
+    assert!(anna.say(&format!("c FETCH 1 ({items})\r\n")).starts_with("c BAD"));
+}
+
 /// AI7
 #[test]
 fn ai7_nobody_sees_the_mailbox_of_somebody_else() {
@@ -493,6 +509,71 @@ fn command() -> impl Strategy<Value = String> {
         Just("EXPUNGE".to_owned()),
         Just("NOOP".to_owned()),
     ]
+}
+
+/// Pieces of which hostile conversations are made.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::sample::select(vec![
+        "a ",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        "{3}\r\n",
+        "{3+}\r\nabc",
+        "{0+}\r\n",
+        "{99999+}\r\n",
+        "(",
+        ")",
+        "1:*",
+        "*",
+        "FETCH 1:* (UID BODY[])\r\n",
+        "a UID FETCH 1:* ",
+        "a SEARCH OR ",
+        "a STORE 1 +FLAGS (\\Deleted)\r\n",
+        "a EXPUNGE\r\n",
+        "a SELECT INBOX\r\n",
+        "a IDLE\r\n",
+        "DONE\r\n",
+        "a CLOSE\r\n",
+        "a APPEND INBOX {5+}\r\nx:\r\n",
+        "a LIST \"\" ",
+        "a LOGOUT\r\n",
+        "a AUTHENTICATE PLAIN\r\n",
+        "a COPY 1:* Sent\r\n",
+        "BODY[HEADER.FIELDS (",
+        "\"",
+        "NOT ",
+    ]);
+    prop_oneof![
+        6 => words.prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..9),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// AI1, AI2: whatever is said, the session goes on or ends, and says the same however the octets were cut.
+    #[test]
+    fn no_conversation_panics(pieces in prop::collection::vec(piece(), 0..30), cut in 0..200_usize) {
+        let octets = pieces.concat();
+        let mut said = [cut.min(octets.len()), 0].map(|cut| {
+            let store = store();
+            let mut anna = Client::anna(&store);
+            anna.append("Subject: x\r\n\r\n");
+            anna.say("s SELECT INBOX\r\n");
+            let (first, rest) = octets.split_at(cut);
+            anna.say_octets(first) + &anna.say_octets(rest)
+        });
+        for said in &mut said {
+            // What differs from store to store.
+            *said = said.lines().filter(|line| !line.contains("UIDVALIDITY") && !line.contains("UID ")).collect();
+        }
+        prop_assert_eq!(&said[0], &said[1]);
+    }
 }
 
 proptest! {

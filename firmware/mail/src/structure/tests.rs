@@ -304,6 +304,22 @@ fn as11_header_bombs_are_cut() {
     }
 }
 
+/// AS11, D19: a field that is compared with the first of its name costs what it is long, not what the first is.
+/// Such a message took hours of the one check buffer.
+#[test]
+fn as11_a_field_of_white_space_is_not_trimmed_again_for_each_of_its_name() {
+    for name in ["Content-Type", "Content-Transfer-Encoding"] {
+        let blank = " \r\n".repeat(1_000_000);
+        let again = format!("{name}:\r\n").repeat(100_000);
+        let message = format!("{name}:{blank}{again}\r\nbody");
+        let start = std::time::Instant::now();
+        let structure = Structure::parse(message.as_bytes());
+        assert!(start.elapsed() < std::time::Duration::from_secs(20));
+        assert_sound(&structure, message.len());
+        assert!(!structure.root().is_ambiguous);
+    }
+}
+
 /// AS11
 #[test]
 fn as11_a_message_without_a_header_section_is_all_body() {
