@@ -1,8 +1,15 @@
-//! What is on a block device, by its first mebibyte. Pure.
+//! What is on a block device, by its first mebibyte and one place behind it. Pure.
 
 /// How much of a device is looked at. The primary structures of all file systems and partition tables lie in it, and
-/// what is blank so far has never been used.
+/// what is blank so far has never been used, with one exception: see [`COPY_AT`].
 pub(crate) const PROBE_OCTETS: u64 = 1 << 20;
+
+/// Where a data file system that has grown keeps the first copy of its superblock: the start of block group 1, which
+/// is 32 768 blocks of 4 KiB in (Documentation/filesystems/ext4/blockgroup.rst, `sparse_super`). A card that loses its
+/// first erase block, which then reads as blank, is known by it for what it is: the mail behind is not lost yet.
+pub(crate) const COPY_AT: u64 = 128 << 20;
+/// How much is looked at there.
+pub(crate) const COPY_OCTETS: usize = 1024;
 
 /// Written to the first sector before the file system behind it, and replaced last: a device that bears it was left
 /// half-made by a power cut and holds nothing of anybody's.
@@ -13,9 +20,9 @@ const LABEL: &[u8] = b"data";
 
 /// Where ext4's superblock is, and in it: magic number, volume name (Documentation/filesystems/ext4/super.rst).
 const SUPERBLOCK_AT: usize = 1024;
-const EXT4_MAGIC_AT: usize = SUPERBLOCK_AT + 0x38;
+const EXT4_MAGIC_AT: usize = 0x38;
 const EXT4_MAGIC: [u8; 2] = 0xef53_u16.to_le_bytes();
-const EXT4_LABEL_AT: usize = SUPERBLOCK_AT + 0x78;
+const EXT4_LABEL_AT: usize = 0x78;
 const EXT4_LABEL_OCTETS: usize = 16;
 
 /// What a device holds.
@@ -25,7 +32,7 @@ pub(crate) enum Content {
     Blank,
     /// A data file system that was never finished.
     Unfinished,
-    /// An ext4 labelled as ours are.
+    /// An ext4 labelled as ours are, or what is left of one.
     Data,
     /// FAT: perhaps a stick with a provisioning file.
     Fat,
@@ -35,33 +42,38 @@ pub(crate) enum Content {
     Unreadable,
 }
 
-/// Recognises the first [`PROBE_OCTETS`] of a device.
-pub(crate) fn recognise(octets: &[u8]) -> Content {
+/// Recognises a device by its first [`PROBE_OCTETS`] and by the [`COPY_OCTETS`] at [`COPY_AT`], which are empty where
+/// the device ends before.
+pub(crate) fn recognise(octets: &[u8], copy: &[u8]) -> Content {
     if octets.is_empty() {
         return Content::Unreadable;
     }
-    for blank in [0x00, 0xff] {
-        if is_all(octets, blank) {
-            return Content::Blank;
-        }
+    if is_all(octets, 0x00) || is_all(octets, 0xff) {
+        return match label(copy) {
+            Some(LABEL) => Content::Data,
+            _ => Content::Blank,
+        };
     }
     if octets.starts_with(UNFINISHED) {
         return Content::Unfinished;
     }
-    if at(octets, EXT4_MAGIC_AT, 2) == EXT4_MAGIC {
-        let label = at(octets, EXT4_LABEL_AT, EXT4_LABEL_OCTETS);
-        let label = label.split(|&octet| octet == 0).next().unwrap_or_default();
-        return if label == LABEL {
-            Content::Data
-        } else {
-            Content::Other
-        };
+    match label(octets.get(SUPERBLOCK_AT..).unwrap_or_default()) {
+        Some(LABEL) => return Content::Data,
+        Some(_) => return Content::Other,
+        None => {}
     }
     if is_fat(octets) {
         Content::Fat
     } else {
         Content::Other
     }
+}
+
+/// The volume name in ext4's superblock, if this is one.
+fn label(superblock: &[u8]) -> Option<&[u8]> {
+    let label = at(superblock, EXT4_LABEL_AT, EXT4_LABEL_OCTETS);
+    (at(superblock, EXT4_MAGIC_AT, 2) == EXT4_MAGIC)
+        .then(|| label.split(|&octet| octet == 0).next().unwrap_or_default())
 }
 
 /// Whether every octet is `value`. By words: musl's memcmp and a plain loop go by octets, which is a second for the
@@ -95,6 +107,9 @@ mod tests {
 
     use super::*;
 
+    const MAGIC: (usize, &[u8]) = (SUPERBLOCK_AT + EXT4_MAGIC_AT, &EXT4_MAGIC);
+    const LABEL_AT: usize = SUPERBLOCK_AT + EXT4_LABEL_AT;
+
     fn with(parts: &[(usize, &[u8])]) -> Vec<u8> {
         let mut octets = vec![0; 64 * 1024];
         for (start, part) in parts {
@@ -104,7 +119,7 @@ mod tests {
     }
 
     fn check(octets: &[u8], expected: Content) {
-        assert_eq!(recognise(octets), expected);
+        assert_eq!(recognise(octets, &[]), expected);
     }
 
     #[test]
@@ -123,21 +138,32 @@ mod tests {
 
     #[test]
     fn our_file_system_is_known_by_its_label() {
-        let magic: (usize, &[u8]) = (EXT4_MAGIC_AT, &EXT4_MAGIC);
-        check(&with(&[magic, (EXT4_LABEL_AT, b"data")]), Content::Data);
-        check(&with(&[magic, (EXT4_LABEL_AT, b"database")]), Content::Other);
-        check(&with(&[magic]), Content::Other);
-        check(&with(&[(EXT4_LABEL_AT, b"data")]), Content::Other);
+        check(&with(&[MAGIC, (LABEL_AT, b"data")]), Content::Data);
+        check(&with(&[MAGIC, (LABEL_AT, b"database")]), Content::Other);
+        check(&with(&[MAGIC]), Content::Other);
+        check(&with(&[(LABEL_AT, b"data")]), Content::Other);
+    }
+
+    #[test]
+    fn a_data_file_system_that_has_lost_its_beginning_is_not_blank() {
+        let copy = with(&[(EXT4_MAGIC_AT, &EXT4_MAGIC), (EXT4_LABEL_AT, b"data")]);
+        for lost in [[0; 4096], [0xff; 4096]] {
+            assert_eq!(recognise(&lost, &copy), Content::Data);
+            // Somebody else's file system ends where it was asked to, and a disk is wiped by its beginning.
+            assert_eq!(
+                recognise(&lost, &with(&[(EXT4_MAGIC_AT, &EXT4_MAGIC)])),
+                Content::Blank
+            );
+            assert_eq!(recognise(&lost, &[0; 1024]), Content::Blank);
+        }
+        // What was begun anew is made to its end, whatever is still behind.
+        assert_eq!(recognise(&with(&[(0, UNFINISHED)]), &copy), Content::Unfinished);
     }
 
     #[test]
     fn a_file_system_that_was_never_finished_is_known_whatever_follows() {
         check(&with(&[(0, UNFINISHED), (70, &[1; 100])]), Content::Unfinished);
-        let both = with(&[
-            (0, UNFINISHED),
-            (EXT4_MAGIC_AT, &EXT4_MAGIC),
-            (EXT4_LABEL_AT, b"data"),
-        ]);
+        let both = with(&[(0, UNFINISHED), MAGIC, (LABEL_AT, b"data")]);
         check(&both, Content::Unfinished);
     }
 
@@ -159,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_is_recognised_as_something(octets in vec(any::<u8>(), 1..3000)) {
-            let content = recognise(&octets);
+            let content = recognise(&octets, &[]);
             prop_assert!(content != Content::Unreadable);
             if octets.iter().any(|&octet| octet != octets[0]) {
                 prop_assert!(content != Content::Blank);

@@ -9,12 +9,13 @@ mod pristine;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use choose::{Choice, choose};
 use choose::{Device, Shape};
 pub(crate) use content::Content;
-use content::PROBE_OCTETS;
+use content::{COPY_AT, COPY_OCTETS, PROBE_OCTETS};
 
 use nix::errno::Errno;
 
@@ -84,9 +85,13 @@ pub(crate) fn node(name: &str) -> PathBuf {
 }
 
 fn probe(node: &Path) -> io::Result<Content> {
+    let mut device = File::open(node)?;
     let mut octets = Vec::new();
-    File::open(node)?.take(PROBE_OCTETS).read_to_end(&mut octets)?;
-    Ok(content::recognise(&octets))
+    device.by_ref().take(PROBE_OCTETS).read_to_end(&mut octets)?;
+    // Nothing, and no error, behind the end of a device; so small a read is never split.
+    let mut copy = [0; COPY_OCTETS];
+    let length = device.read_at(&mut copy, COPY_AT)?;
+    Ok(content::recognise(&octets, &copy[..length]))
 }
 
 /// Writes the pristine file system of the image onto a blank device.
