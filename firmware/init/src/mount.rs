@@ -1,11 +1,12 @@
 //! The file systems of a running box.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
 use nix::mount::{MsFlags, mount};
 
 use crate::spawn::MAILD_ID;
@@ -72,15 +73,23 @@ pub(crate) fn data(device: &Path) -> nix::Result<()> {
 
 /// Makes the two folders of the data file system, or puts their owners and permissions right.
 pub(crate) fn data_folders() -> io::Result<()> {
-    for (path, owner) in [(SYSTEM, 0), (MAIL, MAILD_ID)] {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        chown(path, Some(owner), Some(owner))?;
-        fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    folder(Path::new(SYSTEM), 0)?;
+    folder(Path::new(MAIL), MAILD_ID)
+}
+
+/// A folder that `owner` alone may enter.
+fn folder(path: &Path, owner: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
-    Ok(())
+    // The disk may have been in other hands: a symbolic link in this place would give away what it points to.
+    let folder = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_DIRECTORY | O_NOFOLLOW)
+        .open(path)?;
+    fchown(&folder, Some(owner), Some(owner))?;
+    folder.set_permissions(Permissions::from_mode(0o700))
 }
 
 /// Mounts a stick read-only.
@@ -93,4 +102,30 @@ pub(crate) fn stick(device: &Path) -> nix::Result<()> {
         INERT | MsFlags::MS_RDONLY,
         None::<&str>,
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_its_owners_alone_and_a_link_in_its_place_is_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let owner = nix::unistd::geteuid().as_raw();
+        let path = place.path().join("mail");
+        for _ in 0..2 {
+            folder(&path, owner).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        }
+        let link = place.path().join("link");
+        symlink(&path, &link).unwrap();
+        folder(&link, owner).unwrap_err();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
+        fs::write(place.path().join("file"), "").unwrap();
+        folder(&place.path().join("file"), owner).unwrap_err();
+    }
 }
