@@ -53,7 +53,7 @@ macro_rules! scenarios {
 pub const OTHERS: [&str; 3] = ["owner", "colleague", "deputy"];
 
 /// The shared box, started when the first scenario wants it. A start that failed is not tried again.
-type SharedBox = Mutex<Option<Result<Arc<dyn Appliance>, String>>>;
+type SharedBox = Mutex<Option<Result<Arc<dyn Appliance>, ()>>>;
 
 /// Runs the scenarios that the command line asks for, as `cargo test` would.
 pub fn main(stage: &Arc<dyn Stage>, scenarios: Vec<Scenario>) -> ExitCode {
@@ -95,13 +95,15 @@ fn shared_box(shared: &SharedBox, stage: &dyn Stage, office: &Office) -> Result<
     let mut shared = shared
         .lock()
         .expect("starting a box gives an error instead of a panic");
-    let started = shared.get_or_insert_with(|| {
-        stage
-            .appliance(Plan::of(office.clone()))
-            .map(Arc::from)
-            .map_err(|error| format!("{}: the shared box does not start: {error}", stage.name()))
-    });
-    started.clone().map_err(Failed::from)
+    if let Some(started) = shared.as_ref() {
+        let told = "the shared box did not start: see the first that needed it";
+        return started.clone().map_err(|()| Failed::from(told));
+    }
+    let started = stage
+        .appliance(Plan::of(office.clone()))
+        .map(Arc::<dyn Appliance>::from);
+    *shared = Some(started.as_ref().map(Arc::clone).map_err(drop));
+    started.map_err(|error| format!("{}: the shared box does not start: {error}", stage.name()).into())
 }
 
 fn with_console(appliance: &dyn Appliance, error: &dyn Error) -> Box<dyn Error> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qemu::{Builder, Disk, HostPort, Image, Machine, Stick};
 use tempfile::TempDir;
@@ -195,19 +195,27 @@ impl Booted {
 
     /// The certificate of the box's CA: the one in its chain that has the fingerprint of its console.
     fn trusted_ca(&self) -> io::Result<String> {
-        let console = self.on()?.console().text();
         let addr = self.addr(Service::Imaps);
         let chain = tls::chain(&mut Conversation::connect(addr)?, &self.host_name)?;
-        let printed = fingerprints(&console);
-        let found = chain
-            .iter()
-            .find(|certificate| printed.contains(&tls::sha256_hex(certificate)));
-        found.map(|certificate| tls::to_pem(certificate)).ok_or_else(|| {
-            io::Error::other(format!(
-                "none of the {} certificates has the fingerprint of the console:\n{console}",
-                chain.len()
-            ))
-        })
+        // The page with the fingerprint comes a moment behind LISTENING.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let console = self.on()?.console().text();
+            let printed = fingerprints(&console);
+            let found = chain
+                .iter()
+                .find(|certificate| printed.contains(&tls::sha256_hex(certificate)));
+            if let Some(certificate) = found {
+                return Ok(tls::to_pem(certificate));
+            }
+            if Instant::now() > until {
+                let count = chain.len();
+                return Err(io::Error::other(format!(
+                    "none of the {count} certificates has the fingerprint of the console:\n{console}"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
