@@ -22,6 +22,8 @@ pub(crate) const PATIENCE_MS: u64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Link {
     card: Card,
+    /// Before any lease.
+    own_mtu: Option<u16>,
     pub(crate) child: Option<Child>,
     restarts: Restarts,
     start_ms: Option<u64>,
@@ -71,7 +73,11 @@ impl Links {
             if let Some(link) = links.iter_mut().find(|link| link.card.index == card.index) {
                 let had_carrier = std::mem::replace(&mut link.card, card).has_carrier;
                 match (had_carrier, link.card.has_carrier) {
-                    (false, true) => link.start_ms = Some(now_ms),
+                    (false, true) => {
+                        link.start_ms = Some(now_ms);
+                        // One that was told to stop and has not yet holds up the next.
+                        link.signal(Signal::SIGKILL);
+                    }
                     (true, false) => link.stop(network),
                     _ => {}
                 }
@@ -83,6 +89,7 @@ impl Links {
             let start_ms = card.has_carrier.then_some(now_ms);
             let restarts = Restarts::default();
             links.push(Link {
+                own_mtu: card.mtu,
                 card,
                 child: None,
                 restarts,
@@ -150,6 +157,8 @@ impl Links {
         };
         let Some(child) = &mut link.child else { return };
         match child.receive::<FromNetd>() {
+            // From before it heard that the carrier is gone.
+            Told::Message(_) if !link.card.has_carrier => {}
             Told::Message(received) => match received.message {
                 FromNetd::Lease(lease) => link.lease(&self.network, lease, console, now_ms),
                 FromNetd::LeaseLost => link.withdraw(&self.network),
@@ -208,8 +217,8 @@ impl Links {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        for child in self.list.iter().filter_map(|link| link.child.as_ref()) {
-            child.signal(signal);
+        for link in &self.list {
+            link.signal(signal);
         }
     }
 
@@ -287,27 +296,35 @@ impl Link {
     }
 
     fn lease(&mut self, network: &Network, lease: Lease, console: &mut Console, now_ms: u64) {
-        let name = self.card.name.as_str().to_owned();
-        self.trouble = None;
+        let name = self.card.name.as_str();
         if let Err(why) = network::check(&lease) {
-            console.line(&format!("{name}: a lease was refused: {why}."));
+            let trouble = Some(Trouble::BadLease(why.to_owned()));
+            // Said once: a server, or a netd that was taken over, may send the same for ever.
+            if self.trouble != trouble {
+                console.line(&format!("{name}: a lease was refused: {why}."));
+            }
             self.withdraw(network);
-            self.trouble = Some(Trouble::BadLease(why.to_owned()));
+            self.trouble = trouble;
             return;
         }
-        if self
-            .held
-            .as_ref()
-            .is_some_and(|held| held.lease.address != lease.address)
-        {
+        self.trouble = None;
+        let held = self.held.as_ref().map(|held| &held.lease);
+        if held.is_some_and(|held| network::is_in_the_way(held, &lease)) {
             self.withdraw(network);
         }
-        if let Err(error) = network.apply(self.card.index, &lease) {
+        if let Err(error) = network.apply(self.card.index, &lease, self.own_mtu) {
+            let name = self.card.name.as_str();
             console.line(&format!("{name}: the lease could not be applied: {error}"));
         }
         let is_endless = lease.seconds == LEASE_SECONDS_FOREVER;
         let ends_ms = (!is_endless).then(|| now_ms + u64::from(lease.seconds) * 1000);
         self.held = Some(Held { lease, ends_ms });
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            child.signal(signal);
+        }
     }
 
     fn withdraw(&mut self, network: &Network) {

@@ -24,6 +24,13 @@ pub(crate) fn check(lease: &Lease) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether the lease held before must be taken back before `new` is applied: applying replaces what both have, and
+/// leaves what only the old one has.
+pub(crate) fn is_in_the_way(held: &Lease, new: &Lease) -> bool {
+    (held.address, held.prefix) != (new.address, new.prefix)
+        || held.gateway.is_some() && new.gateway.is_none()
+}
+
 /// Whether the gateway can be reached directly. Some providers put it outside the subnet on purpose, mostly with a
 /// prefix of 32; then the route must say that it is on the link.
 pub(super) fn is_on_link(lease: &Lease, gateway: Ipv4Addr) -> bool {
@@ -80,6 +87,21 @@ mod tests {
             check(&lease([169, 254, 9, 9], 16, [169, 254, 0, 1])),
             Err("the address is link-local")
         );
+    }
+
+    #[test]
+    fn a_renewed_lease_replaces_and_a_poorer_one_is_preceded_by_taking_back() {
+        let held = lease([192, 0, 2, 15], 24, [192, 0, 2, 1]);
+        let check = |change: fn(&mut Lease), expected: bool| {
+            let mut new = held.clone();
+            change(&mut new);
+            assert_eq!(is_in_the_way(&held, &new), expected, "{new:?}");
+        };
+        check(|new| new.seconds = 7, false);
+        check(|new| new.gateway = Some([192, 0, 2, 2].into()), false);
+        check(|new| new.address = [192, 0, 2, 16].into(), true);
+        check(|new| new.prefix = 23, true);
+        check(|new| new.gateway = None, true);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use handoff::{HostName, InterfaceName, Lease};
-pub(crate) use lease::check;
+pub(crate) use lease::{check, is_in_the_way};
 use netlink::Netlink;
 
 use crate::mount::RESOLV_CONF;
@@ -30,6 +30,8 @@ pub(crate) struct Card {
     pub(crate) name: InterfaceName,
     pub(crate) mac: [u8; 6],
     pub(crate) has_carrier: bool,
+    /// Now, be it the card's own or a lease's.
+    pub(crate) mtu: Option<u16>,
 }
 
 /// The kernel's network configuration.
@@ -62,13 +64,14 @@ impl Network {
         self.netlink.up(index)
     }
 
-    /// Applies a lease that [`check`] has passed: address, default route, MTU.
-    pub(crate) fn apply(&self, index: u32, lease: &Lease) -> io::Result<()> {
+    /// Applies a lease that [`check`] has passed: address, default route, MTU (the card's own where the lease names
+    /// none: a lease before it may have).
+    pub(crate) fn apply(&self, index: u32, lease: &Lease, own_mtu: Option<u16>) -> io::Result<()> {
         self.netlink.address(index, lease)?;
         if let Some(gateway) = lease.gateway {
             self.netlink.default_route(index, lease, gateway)?;
         }
-        if let Some(mtu) = lease.mtu {
+        if let Some(mtu) = lease.mtu.or(own_mtu) {
             self.netlink.mtu(index, mtu)?;
         }
         Ok(())
@@ -109,6 +112,7 @@ fn card(name: &str) -> Option<Card> {
         mac: address::parse_mac(&read("address")?)?,
         // Unreadable while the interface is down.
         has_carrier: read("carrier").is_some_and(|carrier| carrier == "1"),
+        mtu: read("mtu").and_then(|mtu| mtu.parse().ok()),
     })
 }
 
