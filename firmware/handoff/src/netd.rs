@@ -9,8 +9,9 @@ use crate::text::{self, InterfaceName};
 
 /// The most DNS servers a lease names; resolvers look at three.
 pub const DNS_MAX: usize = 4;
-/// The least MTU that IPv4 allows a host to have (RFC 2132 §5.1 takes 68; RFC 791 wants 576 to be receivable).
-pub const MTU_MIN: u16 = 576;
+/// The least MTU taken from a lease. RFC 2132 §5.1 would have 68; but below 1280 the kernel switches IPv6 off on that
+/// interface (RFC 8200 §5), which is not for a DHCPv4 server to decide.
+pub const MTU_MIN: u16 = 1280;
 /// The largest MTU taken from a lease: jumbo frames.
 pub const MTU_MAX: u16 = 9216;
 /// A lease that never ends (RFC 2131 §3.3).
@@ -285,7 +286,7 @@ mod tests {
             |lease| lease.gateway = Some(Ipv4Addr::new(240, 0, 0, 1)),
             Some("gateway"),
         );
-        check(|lease| lease.mtu = Some(575), Some("mtu"));
+        check(|lease| lease.mtu = Some(1279), Some("mtu"));
         check(|lease| lease.mtu = Some(9217), Some("mtu"));
         check(|lease| lease.seconds = 0, Some("seconds"));
         check(|lease| lease.dns[0] = Ipv4Addr::LOCALHOST, Some("dns"));
