@@ -28,6 +28,9 @@ const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
+/// The shortest lease that is taken, and half of it the shortest time after which one is renewed. The RFC sets no bound;
+/// a server that gives seconds would have us, and init with every renewal, busy at the speed of the wire.
+const LEASE_SECONDS_MIN: u32 = 20;
 /// RFC 1542 §2.1: some relays and servers drop messages below the 300 octets of BOOTP.
 const OCTETS_MIN: usize = 300;
 
@@ -167,7 +170,9 @@ impl Reply {
 
 fn terms(address: Ipv4Addr, options: &Options<'_>) -> Option<Terms> {
     let address = unicast(address)?;
-    let seconds = options.u32(LEASE_TIME).filter(|&seconds| seconds > 0)?;
+    let seconds = options
+        .u32(LEASE_TIME)
+        .filter(|&seconds| seconds >= LEASE_SECONDS_MIN)?;
     let prefix = match options.first(SUBNET_MASK) {
         Some(mask) => prefix(v4(mask)?)?,
         None => prefix_of_class(address),
@@ -197,7 +202,11 @@ fn times(options: &Options<'_>, seconds: u32) -> (u32, u32) {
         return (seconds, seconds);
     }
     match (options.u32(RENEWAL_TIME), options.u32(REBINDING_TIME)) {
-        (Some(renew), Some(rebind)) if 0 < renew && renew < rebind && rebind < seconds => (renew, rebind),
+        (Some(renew), Some(rebind))
+            if LEASE_SECONDS_MIN / 2 <= renew && renew < rebind && rebind < seconds =>
+        {
+            (renew, rebind)
+        }
         _ => (seconds / 2, seconds - seconds / 8),
     }
 }

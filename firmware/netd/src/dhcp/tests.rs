@@ -330,6 +330,20 @@ fn a_lease_of_twenty_seconds_is_renewed_in_time() {
 }
 
 #[test]
+fn a_lease_that_would_have_us_renew_all_the_time_is_not_taken() {
+    for (seconds, is_taken) in [(1, false), (19, false), (20, true)] {
+        let mut net = Net::new();
+        net.until_due().answer(MessageType::Offer, &[]);
+        net.answer(MessageType::Ack, &[DhcpOption::AddressLeaseTime(seconds)]);
+        assert_eq!(!net.actions.is_empty(), is_taken, "{seconds}");
+        assert!(net.machine.deadline_ms().unwrap() >= net.now_ms + RETRY_MS_MIN);
+    }
+    // Nor does the server's T1 do it.
+    times(&[DhcpOption::Renewal(9), DhcpOption::Rebinding(20)], 1800, 3150);
+    times(&[DhcpOption::Renewal(10), DhcpOption::Rebinding(20)], 10, 20);
+}
+
+#[test]
 fn a_lease_for_ever_has_no_deadline() {
     let mut net = Net::new();
     net.until_due().answer(MessageType::Offer, &[]);
