@@ -422,9 +422,11 @@ impl Scanner<'_> {
     }
 }
 
-/// Remembers the first value and says whether this is another one.
+/// Remembers the first value and says whether this is another one. The first is trimmed once: it may be
+/// megabytes of white space, and a million fields may be compared with it (AS11).
 fn is_another<'a>(first: &mut Option<&'a [u8]>, value: &'a [u8]) -> bool {
-    first.get_or_insert(value).trim_ascii() != value.trim_ascii()
+    let value = value.trim_ascii();
+    *first.get_or_insert(value) != value
 }
 
 /// The fields that a structure keeps.
