@@ -36,6 +36,8 @@ pub(crate) struct Mail {
     closed: Vec<Trouble>,
     provision: Option<Provision>,
     is_ready: bool,
+    /// Whether [`Mail::announcement`] was given for this start.
+    is_announced: bool,
     is_stopping: bool,
     fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
     status: Vec<ConsoleLine>,
@@ -151,22 +153,18 @@ impl Mail {
             return false;
         };
         match child.receive::<FromMaild>() {
-            Told::Message(received) => self.follow(received.message, console, now_ms),
+            Told::Message(received) => self.follow(received.message, now_ms),
             Told::Nothing => return false,
             Told::Killed(why) => console.line(&format!("maild {why}.")),
         }
         true
     }
 
-    fn follow(&mut self, message: FromMaild, console: &mut Console, now_ms: u64) {
+    fn follow(&mut self, message: FromMaild, now_ms: u64) {
         match message {
             FromMaild::Ready { fingerprint } => {
                 self.fingerprint = Some(fingerprint);
-                // Once for each start, however often it is said.
-                if !std::mem::replace(&mut self.is_ready, true) {
-                    let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
-                    console.line(&format!("LISTENING {}", ports.join(" ")));
-                }
+                self.is_ready = true;
             }
             FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
             FromMaild::Alive => self.alive_ms = Some(now_ms),
@@ -200,7 +198,7 @@ impl Mail {
         for line in child.last_words(now_ms) {
             console.line(&format!("maild: {line}"));
         }
-        self.is_ready = false;
+        (self.is_ready, self.is_announced) = (false, false);
         let how = ending(status);
         if self.is_stopping {
             if !status.success() {
@@ -230,6 +228,15 @@ impl Mail {
         if let Some(child) = &self.child {
             child.signal(signal);
         }
+    }
+
+    /// The line that scripts wait for: once for each start, when maild has said that it serves.
+    pub(crate) fn announcement(&mut self) -> Option<String> {
+        if !self.is_ready || self.is_stopping || std::mem::replace(&mut self.is_announced, true) {
+            return None;
+        }
+        let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
+        Some(format!("LISTENING {}", ports.join(" ")))
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -26,6 +26,9 @@ use crate::version::Version;
 const PAGE_DELAY_MS: u64 = 200;
 /// While something is under way it waits longer: what is over by then need not be told.
 const PAGE_DELAY_BUSY_MS: u64 = 1_000;
+/// Pages that say the same but for details are so far apart at least: a neighbour who makes IPv6 addresses come and go
+/// by router advertisements must not fill the console.
+const PAGE_GAP_MS: u64 = 3_000;
 /// How often is looked for power keys that were plugged in.
 const KEYS_MS: u64 = 2_000;
 /// The loop wakes at least so often, whatever is due.
@@ -51,6 +54,8 @@ pub(crate) struct Machine {
     mail: Mail,
     shutdown: Option<Shutdown>,
     shown: Vec<String>,
+    /// The state it shows, and since when.
+    shown_state: Option<(State, u64)>,
     page_ms: Option<u64>,
 }
 
@@ -96,6 +101,7 @@ impl Machine {
             mail: Mail::default(),
             shutdown: None,
             shown: Vec::new(),
+            shown_state: None,
             page_ms: None,
         })
     }
@@ -177,13 +183,19 @@ impl Machine {
         if self.page_ms.is_some_and(|page_ms| page_ms <= now_ms) {
             self.show_page();
         } else if self.page().render() != self.shown {
-            let is_busy = matches!(self.state(), State::Starting(_) | State::Restarting);
-            let due_ms = now_ms
-                + if is_busy {
-                    PAGE_DELAY_BUSY_MS
-                } else {
-                    PAGE_DELAY_MS
-                };
+            let state = self.state();
+            let is_busy = matches!(state, State::Starting(_) | State::Restarting);
+            let delay_ms = if is_busy {
+                PAGE_DELAY_BUSY_MS
+            } else {
+                PAGE_DELAY_MS
+            };
+            let mut due_ms = now_ms + delay_ms;
+            if let Some((shown, shown_ms)) = &self.shown_state
+                && *shown == state
+            {
+                due_ms = due_ms.max(shown_ms + PAGE_GAP_MS);
+            }
             self.page_ms = Some(self.page_ms.map_or(due_ms, |page_ms| page_ms.min(due_ms)));
         }
     }
@@ -296,6 +308,11 @@ impl Machine {
             },
             Source::MailControl => {
                 self.mail.told(&mut self.console, now_ms);
+                if let Some(line) = self.mail.announcement() {
+                    // The page first: who waits for the line finds the fingerprint above it.
+                    self.show_page();
+                    self.console.line(&line);
+                }
             }
             Source::MailOutput => self.mail.said(&mut self.console, now_ms),
             Source::LinkControl(at) => self.links.told(at, &mut self.console, now_ms),
@@ -350,6 +367,7 @@ impl Machine {
                 self.console.line(line);
             }
             self.shown = lines;
+            self.shown_state = Some((self.state(), self.now_ms()));
         }
     }
 

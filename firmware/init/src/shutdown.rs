@@ -100,6 +100,8 @@ pub(crate) fn make_safe(console: &mut Console) -> bool {
             mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>)
         }
     };
+    // Room for the line that matters, should the children have had much to say.
+    console.flush();
     match result {
         Ok(()) => console.line("STOPPED"),
         Err(error) => console.line(&format!(
