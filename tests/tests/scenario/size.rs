@@ -136,25 +136,39 @@ fn attachment(appliance: &dyn Appliance, account: &Account, columns: usize) -> O
     imap.ok("SELECT INBOX")?;
     let fetched = imap.fetch_all()?;
     own_prefix(&fetched[0].octets, &made.message)?;
-    let part = imap.ok("FETCH 1 (BODY.PEEK[2])")?;
-    let part = part
-        .untagged
-        .iter()
-        .find_map(|response| response.literals.first())
-        .ok_or("no part 2 came")?;
-    assert!(decode_base64(part) == made.attachment, "the attachment differs");
+    // The part a client asks for, as a whole for one of the three: an emulated box needs half a minute to encrypt it.
+    let encoded = encoded_attachment(&made.message).ok_or("the message has an attachment")?;
+    assert!(
+        decode_base64(encoded) == made.attachment,
+        "the attachment differs"
+    );
+    if columns == 76 {
+        let part = imap.ok("FETCH 1 (BODY.PEEK[2])")?;
+        let part = part
+            .untagged
+            .iter()
+            .find_map(|response| response.literals.first());
+        assert!(part.ok_or("no part 2 came")? == encoded, "the part differs");
+    }
     // A partial FETCH from the middle is what stands there (RFC 9051 §6.4.5).
-    let middle = imap.ok("FETCH 1 (BODY.PEEK[2]<20000000.1000>)")?;
+    let middle = imap.ok("FETCH 1 (BODY.PEEK[2]<20000000.100000>)")?;
     let middle = middle
         .untagged
         .iter()
         .find_map(|response| response.literals.first())
         .ok_or("no range came")?;
     assert!(
-        middle.as_slice() == &part[20_000_000..20_001_000],
+        middle.as_slice() == &encoded[20_000_000..20_100_000],
         "the range differs"
     );
     Ok(())
+}
+
+/// The second part of a message of `with_attachment`: without the CRLF that belongs to the boundary (RFC 2046 §5.1.1).
+fn encoded_attachment(message: &[u8]) -> Option<&[u8]> {
+    let start = b"Content-Transfer-Encoding: base64\r\n\r\n";
+    let begin = message.windows(start.len()).position(|window| window == start)? + start.len();
+    message[begin..].strip_suffix(b"\r\n--=_between--\r\n")
 }
 
 /// S6, AI2
