@@ -31,7 +31,7 @@ pub(crate) struct Mail {
     pub(crate) child: Option<Child>,
     restarts: Restarts,
     start_ms: Option<u64>,
-    /// Open for ever: clients that come while maild is away wait in the backlog and are not refused.
+    /// Open for ever, unless a maild has broken one: clients that come while it is away wait and are not refused.
     listeners: Vec<(u16, OwnedFd)>,
     closed: Vec<Trouble>,
     provision: Option<Provision>,
@@ -114,6 +114,21 @@ impl Mail {
         addresses: &[(String, IpAddr, u8)],
         now_ms: u64,
     ) -> io::Result<()> {
+        // What can fail comes before the start: a maild that is running is one that is kept.
+        for (port, listener) in &mut self.listeners {
+            // It is shared with the maild before, which may have been taken over and have shut it down.
+            if !network::is_listening(listener) {
+                *listener = network::listener(*port)?;
+            }
+        }
+        let provision = match &self.provision {
+            // Opened anew each time: the one before has read its descriptor to the end.
+            Some(Provision { file, octets, .. }) => {
+                let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+                Some((file, *octets))
+            }
+            None => None,
+        };
         let child = Child::new(spawn(MAILD)?, now_ms);
         (self.alive_ms, self.aborted_ms) = (None, None);
         let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
@@ -121,15 +136,8 @@ impl Mail {
         for (port, listener) in &self.listeners {
             is_sent &= child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]);
         }
-        if let Some(provision) = &self.provision {
-            // Opened anew each time: the one before has read its descriptor to the end.
-            let file = File::open(format!("/proc/self/fd/{}", provision.file.as_raw_fd()))?;
-            is_sent &= child.send(
-                &ToMaild::Provision {
-                    octets: provision.octets,
-                },
-                &[file.as_fd()],
-            );
+        if let Some((file, octets)) = provision {
+            is_sent &= child.send(&ToMaild::Provision { octets }, &[file.as_fd()]);
         }
         is_sent &= child.send(&ToMaild::Start, &[]);
         if !is_sent {

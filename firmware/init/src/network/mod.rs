@@ -134,6 +134,11 @@ pub(crate) fn listener(port: u16) -> io::Result<OwnedFd> {
     sockets::listener(port)
 }
 
+/// Whether a listening socket still listens.
+pub(crate) fn is_listening(listener: &OwnedFd) -> bool {
+    sockets::is_listening(listener)
+}
+
 /// Brings the loopback interface up.
 pub(crate) fn loopback_up(network: &Network) -> io::Result<()> {
     let index = nix::net::if_::if_nametoindex("lo")?;

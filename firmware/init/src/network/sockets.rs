@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, getsockopt, listen,
+    setsockopt, socket, sockopt,
 };
 
 /// Connections that wait while maild is started again: as many as the kernel's own bound (somaxconn, 4096) allows.
@@ -29,6 +29,11 @@ pub(super) fn listener(port: u16) -> io::Result<OwnedFd> {
     bind(listener.as_raw_fd(), &SockaddrIn6::from(address))?;
     listen(&listener, BACKLOG)?;
     Ok(listener)
+}
+
+/// Whether a listening socket still listens. Whoever it was handed to can end that (`shutdown`), for all who share it.
+pub(super) fn is_listening(listener: &OwnedFd) -> bool {
+    getsockopt(listener, sockopt::AcceptConn).unwrap_or(false)
 }
 
 /// A packet socket on one interface that hears UDP to port 68 over IPv4 and nothing else, whatever its owner tries.
@@ -141,6 +146,8 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::time::Duration;
 
+    use nix::sys::socket::{Shutdown, shutdown};
+
     use super::*;
 
     #[test]
@@ -155,6 +162,20 @@ mod tests {
         let mut octets = [0; 3];
         four.read_exact(&mut octets).unwrap();
         assert_eq!(&octets, b"220");
+    }
+
+    #[test]
+    fn a_listener_that_was_shut_down_by_another_is_seen_and_opened_anew_on_its_port() {
+        let ours = listener(0).unwrap();
+        assert!(is_listening(&ours));
+        let theirs = TcpListener::from(ours.try_clone().unwrap());
+        let port = theirs.local_addr().unwrap().port();
+        shutdown(theirs.as_raw_fd(), Shutdown::Read).unwrap();
+        assert!(!is_listening(&ours));
+        drop(theirs);
+        let anew = listener(port).unwrap();
+        assert!(is_listening(&anew));
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     }
 
     #[test]
