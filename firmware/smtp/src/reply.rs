@@ -128,8 +128,8 @@ pub(crate) fn accepted(trace: TraceId) -> Reply {
 
 // The house ends the conversation.
 
-/// RFC 5321 §4.5.3.2: the client was silent for too long.
-pub(crate) const TIMED_OUT: Reply = Reply::closing(transient(21, 4, 2), "Silent for too long, closing");
+/// RFC 5321 §4.5.3.2: the client was silent for too long, or brought nothing (D17).
+pub(crate) const TIMED_OUT: Reply = Reply::closing(transient(21, 4, 2), "Waited for too long, closing");
 /// RFC 5321 §3.8: the service stops; the client comes back later.
 pub(crate) const SHUT_DOWN: Reply = Reply::closing(transient(21, 3, 2), "Going down for a moment, try again");
 

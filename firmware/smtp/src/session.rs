@@ -21,12 +21,14 @@ use crate::command::{ClientName, Command, CommandError, Mail};
 use crate::reply::{self, Reply};
 use delivery::{AcceptError, AdmitError, Client, ContentError, Envelope, Protocol, Route, RouteError};
 use incoming::{Incoming, Progress};
-use mail::{Domain, ForwardPath, TraceId};
+use mail::{AccountId, Domain, ForwardPath, TraceId};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use wire::limits::{
     MESSAGE_OCTETS_MAX, SMTP_COMMAND_OCTETS_MAX, SMTP_COMMAND_TIMEOUT, SMTP_MISTAKES_MAX,
-    SMTP_RECIPIENTS_MAX, SMTP_UNKNOWN_RECIPIENT_DELAY, SMTP_UNKNOWN_RECIPIENTS_MAX,
+    SMTP_RECIPIENTS_MAX, SMTP_UNKNOWN_RECIPIENT_DELAY, SMTP_UNKNOWN_RECIPIENT_DELAYS_MAX,
+    SMTP_UNKNOWN_RECIPIENTS_MAX, SMTP_WITHOUT_MESSAGE_MAX,
 };
 use wire::{Input, Line, LineReader, Moment, Output, Peer, Step, TlsFacts};
 
@@ -130,7 +132,12 @@ pub struct Session {
     transaction: Option<Transaction>,
     mistakes: usize,
     unknown_recipients: usize,
+    /// Replies that were held back.
+    delays: usize,
+    /// When the next line must have come.
     deadline: Moment,
+    /// When the next message must have begun.
+    message_deadline: Moment,
 }
 
 #[derive(Debug)]
@@ -161,8 +168,10 @@ struct Hello {
 struct Transaction {
     envelope: Envelope,
     declared_octets: Option<u64>,
-    /// Mailboxes that the recipients lead to.
-    targets: usize,
+    /// Recipients that were taken.
+    recipients: usize,
+    /// The mailboxes they lead to.
+    mailboxes: BTreeSet<AccountId>,
 }
 
 /// So many commands are obeyed before the pump may write and let others run: the answer to EHLO is
@@ -204,7 +213,9 @@ impl Session {
             transaction: None,
             mistakes: 0,
             unknown_recipients: 0,
+            delays: 0,
             deadline: Moment::START + SMTP_COMMAND_TIMEOUT,
+            message_deadline: Moment::START + SMTP_WITHOUT_MESSAGE_MAX,
         }
     }
 
@@ -212,6 +223,16 @@ impl Session {
         reply.push_to(output);
         if reply.closes() {
             self.state = State::Closing;
+        }
+    }
+
+    /// C7: says it after a while, unless enough was held back in this session.
+    fn say_late(&mut self, reply: Reply, output: &mut Output) {
+        if self.delays < SMTP_UNKNOWN_RECIPIENT_DELAYS_MAX {
+            self.delays += 1;
+            self.state = State::HeldBack(reply);
+        } else {
+            self.say(&reply, output);
         }
     }
 
@@ -274,7 +295,7 @@ impl Session {
                 });
             }
             Command::Mail(mail) => return self.mail(mail).map(Some),
-            Command::Rcpt(forward_path) => return self.rcpt(forward_path),
+            Command::Rcpt(forward_path) => return self.rcpt(forward_path, output),
             Command::Data => return self.data(input).map(Some),
             Command::Reset => {
                 self.transaction = None;
@@ -318,20 +339,25 @@ impl Session {
                 recipients: Vec::new(),
             },
             declared_octets: mail.size_octets,
-            targets: 0,
+            recipients: 0,
+            mailboxes: BTreeSet::new(),
         });
         Ok(Need::Admit)
     }
 
-    fn rcpt(&mut self, forward_path: ForwardPath) -> Result<Option<Need>, SequenceError> {
+    fn rcpt(
+        &mut self,
+        forward_path: ForwardPath,
+        output: &mut Output,
+    ) -> Result<Option<Need>, SequenceError> {
         let transaction = self.transaction.as_ref().ok_or(SequenceError::NoTransaction)?;
         // C7, from which the duties are exempt (C6).
         let is_throttled = self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX;
         if is_throttled && !delivery::is_duty(&forward_path) {
-            self.state = State::HeldBack(SequenceError::TooManyUnknown.into());
+            self.say_late(SequenceError::TooManyUnknown.into(), output);
             return Ok(None);
         }
-        if transaction.envelope.recipients.len() >= SMTP_RECIPIENTS_MAX {
+        if transaction.recipients >= SMTP_RECIPIENTS_MAX {
             return Err(SequenceError::TooManyRecipients);
         }
         Ok(Some(Need::Route {
@@ -372,7 +398,7 @@ impl wire::Session for Session {
                     }
                 }
                 State::StartingTls => return Step::StartTls,
-                State::HeldBack(_) => return Step::Need(Need::Pause(SMTP_UNKNOWN_RECIPIENT_DELAY)),
+                State::HeldBack(_) => break,
                 State::Data(data) => match data.advance(input, now) {
                     Progress::Read => return Step::Read,
                     Progress::Need(need) => return Step::Need(need),
@@ -386,7 +412,10 @@ impl wire::Session for Session {
                 State::Closing => return Step::Close,
             }
         }
-        Step::Need(Need::Pause(Duration::ZERO))
+        Step::Need(Need::Pause(match self.state {
+            State::HeldBack(_) => SMTP_UNKNOWN_RECIPIENT_DELAY,
+            _ => Duration::ZERO,
+        }))
     }
 
     fn answer(&mut self, answer: Answer, output: &mut Output, now: Moment) {
@@ -437,7 +466,7 @@ impl wire::Session for Session {
         match &self.state {
             State::Data(data) => data.deadline(),
             State::New | State::Command | State::StartingTls | State::HeldBack(_) | State::Closing => {
-                self.deadline
+                self.deadline.min(self.message_deadline)
             }
         }
     }
@@ -454,6 +483,7 @@ impl wire::Session for Session {
 impl Session {
     fn greet(&mut self, input: &Input, output: &mut Output, now: Moment) {
         self.deadline = now + SMTP_COMMAND_TIMEOUT;
+        self.message_deadline = now + SMTP_WITHOUT_MESSAGE_MAX;
         if input.is_empty() {
             self.state = State::Command;
             reply::greeting(&self.host_name, output);
@@ -470,7 +500,7 @@ impl Session {
         let is_unknown = matches!(error, RouteError::UnknownUser);
         self.unknown_recipients += usize::from(is_unknown);
         if is_unknown && self.unknown_recipients >= SMTP_UNKNOWN_RECIPIENTS_MAX {
-            self.state = State::HeldBack(Reply::from(&error));
+            self.say_late(Reply::from(&error), output);
         } else {
             self.say(&Reply::from(&error), output);
         }
@@ -478,16 +508,25 @@ impl Session {
 
     /// Adds a recipient, unless the mailboxes behind all of them become too many for one record of
     /// the store. The first is always taken; its redirects were bounded by themselves (AS18).
-    fn recipient(&mut self, route: Route, output: &mut Output) {
+    ///
+    /// A mailbox gets the message for the first recipient that leads there, and of a recipient only the
+    /// mailboxes that are new are kept: a thousand spellings of one address take no memory (D16).
+    fn recipient(&mut self, mut route: Route, output: &mut Output) {
         let Some(transaction) = &mut self.transaction else {
             return self.say(&SequenceError::NoTransaction.into(), output);
         };
-        let targets = transaction.targets + route.targets.len();
-        if targets > SMTP_RECIPIENTS_MAX && !transaction.envelope.recipients.is_empty() {
+        let mailboxes = &mut transaction.mailboxes;
+        route
+            .targets
+            .retain(|target| !mailboxes.contains(&target.account));
+        if mailboxes.len() + route.targets.len() > SMTP_RECIPIENTS_MAX && !mailboxes.is_empty() {
             return self.say(&SequenceError::TooManyRecipients.into(), output);
         }
-        transaction.targets = targets;
-        transaction.envelope.recipients.push(route);
+        mailboxes.extend(route.targets.iter().map(|target| target.account));
+        transaction.recipients += 1;
+        if !route.targets.is_empty() {
+            transaction.envelope.recipients.push(route);
+        }
         self.say(&reply::RECIPIENT, output);
     }
 
@@ -495,6 +534,7 @@ impl Session {
     fn end_of_data(&mut self, refusal: Option<Reply>, output: &mut Output, now: Moment) -> Option<Need> {
         self.state = State::Command;
         self.deadline = now + SMTP_COMMAND_TIMEOUT;
+        self.message_deadline = now + SMTP_WITHOUT_MESSAGE_MAX;
         match (self.transaction.take(), refusal) {
             (Some(transaction), None) => Some(Need::Accept(Box::new(transaction.envelope))),
             (_, Some(reply)) => {

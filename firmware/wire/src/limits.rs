@@ -44,8 +44,14 @@ pub const SMTP_MISTAKES_MAX: usize = 20;
 pub const SMTP_UNKNOWN_RECIPIENTS_MAX: usize = 10;
 /// C7: how long such an answer is held back.
 pub const SMTP_UNKNOWN_RECIPIENT_DELAY: Duration = Duration::from_secs(2);
+/// C7: so many answers of a session are held back, a minute in all. One write holds some thousand commands, and
+/// whoever sent them and left must not keep a connection for hours (D17).
+pub const SMTP_UNKNOWN_RECIPIENT_DELAYS_MAX: usize = 30;
 /// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for the next command.
 pub const SMTP_COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+/// D17: a client that says something now and then and brings no message for this long is let go. Postfix keeps
+/// an idle connection for its next message 5 minutes at most.
+pub const SMTP_WITHOUT_MESSAGE_MAX: Duration = Duration::from_mins(30);
 /// RFC 5321 §4.5.3.2.5: a client may take 3 minutes for a block of data; we wait longer.
 pub const SMTP_DATA_TIMEOUT: Duration = Duration::from_secs(300);
 /// D17: behind `DATA` a client that sends less than this on average, [`SMTP_DATA_TIMEOUT`] granted, is let

@@ -5,6 +5,7 @@ use delivery::Target;
 use mail::{AccountId, Address, ReversePath};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use wire::Session as _;
 use wire::testing::{Dialogue, House};
 
@@ -35,9 +36,11 @@ impl Town {
         let key = address.key();
         let (local_part, _) = key.rsplit_once('@').unwrap();
         match local_part {
-            "anna" | "bob" | "jones" | "brown" | "admin.mrc" | "postmaster" => Ok(route(forward_path, 1)),
-            "many" => Ok(route(forward_path, 600)),
-            "small" if octets.unwrap_or(1) <= 1000 => Ok(route(forward_path, 1)),
+            "anna" | "postmaster" => Ok(route(forward_path, ANNA)),
+            "bob" | "jones" | "brown" | "admin.mrc" => Ok(route(forward_path, 2..3)),
+            "many" => Ok(route(forward_path, 1000..1600)),
+            "others" => Ok(route(forward_path, 2000..2600)),
+            "small" if octets.unwrap_or(1) <= 1000 => Ok(route(forward_path, 3..4)),
             "small" | "full" => Err(RouteError::OverQuota),
             "disabled" => Err(RouteError::Disabled),
             "circle" => Err(RouteError::Loop),
@@ -108,14 +111,17 @@ fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
 }
 
-fn route(forward_path: ForwardPath, targets: u32) -> Route {
+/// The account of anna, who has the duties too.
+const ANNA: Range<u32> = 1..2;
+
+fn route(forward_path: ForwardPath, accounts: Range<u32>) -> Route {
     let target = |number| Target {
         account: AccountId(number),
         address: address("anna@firma.test"),
     };
     Route {
         forward_path,
-        targets: (0..targets).map(target).collect(),
+        targets: accounts.map(target).collect(),
     }
 }
 
@@ -393,6 +399,27 @@ fn c7_the_tenth_unknown_recipient_waits_and_later_ones_are_not_looked_up() {
     assert_eq!(wire.ended, Some(Step::Close));
 }
 
+/// C7, D17: who sends hundreds of recipients at once and leaves does not keep the connection for half an hour.
+#[test]
+fn c7_a_minute_is_held_back_in_a_session_and_no_more() {
+    let mut wire = Wire::connect(Town::default());
+    wire.say("HELO c.test\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<anna@firma.test>\r\n");
+    let many: String = (0..500)
+        .map(|number| format!("RCPT TO:<u{number}@firma.test>\r\n"))
+        .collect();
+    let replies = wire.say(&many);
+    assert_eq!(replies.matches("550 5.1.1 ").count(), 10);
+    assert_eq!(replies.matches("452 4.5.3 ").count(), 490);
+    wire.town.pauses.retain(|pause| !pause.is_zero());
+    assert_eq!(
+        wire.town.pauses,
+        [SMTP_UNKNOWN_RECIPIENT_DELAY; SMTP_UNKNOWN_RECIPIENT_DELAYS_MAX]
+    );
+    // The good one gets the message (C5).
+    wire.say("DATA\r\n");
+    assert!(wire.say("a\r\n.\r\n").starts_with("250 "));
+}
+
 /// AS6, C7: TLS does not wash off what is held against a peer.
 #[test]
 fn c7_tls_does_not_reset_the_count_of_unknown_recipients() {
@@ -429,7 +456,30 @@ fn a_transaction_has_a_thousand_recipients_and_no_more() {
     );
     wire.say("DATA\r\n");
     assert!(wire.say("a\r\n.\r\n").starts_with("250 "));
-    assert_eq!(wire.town.accepted[0].0.recipients.len(), SMTP_RECIPIENTS_MAX);
+}
+
+/// D16: a mailbox that gets the message already takes no more memory.
+#[test]
+fn d16_recipients_that_lead_to_the_same_mailboxes_are_kept_once() {
+    let mut wire = Wire::connect(Town::default());
+    wire.say("HELO c.test\r\nMAIL FROM:<a@example.test>\r\n");
+    for to in ["many", "anna", "Anna", "postmaster", "many", "bob"].repeat(50) {
+        assert!(
+            wire.say(&format!("RCPT TO:<{to}@firma.test>\r\n"))
+                .starts_with("250 ")
+        );
+    }
+    wire.say("DATA\r\n");
+    assert!(wire.say("a\r\n.\r\n").starts_with("250 "));
+    let path = |to: &str| ForwardPath::Address(address(to));
+    assert_eq!(
+        wire.town.accepted[0].0.recipients,
+        [
+            route(path("many@firma.test"), 1000..1600),
+            route(path("anna@firma.test"), ANNA),
+            route(path("bob@firma.test"), 2..3),
+        ]
+    );
 }
 
 /// C5: recipients that cannot be read are no reason to end a conversation with good ones.
@@ -452,7 +502,7 @@ fn as18_a_transaction_leads_to_a_thousand_mailboxes_and_no_more() {
     wire.say("HELO c.test\r\nMAIL FROM:<a@example.test>\r\n");
     assert!(wire.say("RCPT TO:<many@firma.test>\r\n").starts_with("250 "));
     assert!(
-        wire.say("RCPT TO:<many@firma.test>\r\n")
+        wire.say("RCPT TO:<others@firma.test>\r\n")
             .starts_with("452 4.5.3 ")
     );
     assert!(wire.say("RCPT TO:<anna@firma.test>\r\n").starts_with("250 "));
@@ -523,7 +573,7 @@ fn the_envelope_says_who_brought_the_message() {
     );
     assert_eq!(
         envelope.recipients,
-        [route(ForwardPath::Address(address("Anna@firma.test")), 1)]
+        [route(ForwardPath::Address(address("Anna@firma.test")), ANNA)]
     );
 }
 
@@ -647,7 +697,7 @@ fn d17_silence_and_a_trickle_end_the_conversation() {
     wire.say("P\r\n");
     assert_eq!(wire.session.deadline(), minutes(7));
     wire.session.timed_out(&mut wire.output);
-    assert_eq!(wire.output.owed(), b"421 4.4.2 Silent for too long, closing\r\n");
+    assert_eq!(wire.output.owed(), b"421 4.4.2 Waited for too long, closing\r\n");
 
     let mut wire = Wire::open(Town::default());
     assert_eq!(wire.session.deadline(), minutes(5));
@@ -662,6 +712,25 @@ fn d17_silence_and_a_trickle_end_the_conversation() {
         minutes(9),
         "but no more than five minutes of silence"
     );
+}
+
+/// D17: commands without a message hold a connection for half an hour; with messages it may stay.
+#[test]
+fn d17_commands_that_bring_no_message_end_the_conversation() {
+    let minutes = |count: u64| Moment::START + Duration::from_secs(60 * count);
+    let mut wire = Wire::connect(Town::default());
+    wire.say("HELO c.test\r\n");
+    for minute in 1..30 {
+        wire.now = minutes(minute);
+        wire.say("NOOP\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<x@elsewhere.test>\r\nRSET\r\n");
+        assert_eq!(wire.session.deadline(), minutes((minute + 5).min(30)));
+    }
+    wire.say("MAIL FROM:<a@example.test>\r\nRCPT TO:<anna@firma.test>\r\n");
+    wire.say("DATA\r\n");
+    wire.say("a\r\n.\r\n");
+    wire.now = minutes(50);
+    wire.say("NOOP\r\n");
+    assert_eq!(wire.session.deadline(), minutes(55));
 }
 
 #[test]
