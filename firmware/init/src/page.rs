@@ -95,7 +95,7 @@ impl Page {
                 format!("Ready. Mail is served on {}.", ports(&self.ports))
             }
             State::Restarting => "The mail service ended by itself and is being started again.".to_owned(),
-            State::NoMail => "No mail is served. Nothing on the disk was changed.".to_owned(),
+            State::NoMail => "No mail is served, for the reason below.".to_owned(),
             State::Stopping => "Stopping. Do not cut the power yet.".to_owned(),
         }
     }
@@ -207,7 +207,7 @@ Starting: looking for the disk.
             &troubled,
             "\
 Postolka 0.1.0 (1a2b3c4) on QEMU virt
-No mail is served. Nothing on the disk was changed.
+No mail is served, for the reason below.
   Name        postolka
 ! No disk: there is nothing to keep mail on.
   Connect a disk or card of at least 128 MiB and start the box again.

@@ -111,8 +111,8 @@ pub(crate) fn mount_data(device: &str) -> Result<(), Trouble> {
     mount::data(&node(device)).map_err(|error| match error {
         // What ext4 calls a broken structure and a wrong checksum (EFSCORRUPTED, EFSBADCRC).
         Errno::EUCLEAN | Errno::EBADMSG => unreadable("the file system is damaged".to_owned()),
-        // No file system that the kernel knows.
-        Errno::EINVAL => unreadable("it holds no mail file system".to_owned()),
+        // No file system that the kernel knows: never ours, or its beginning is lost.
+        Errno::EINVAL => unreadable("the file system is not recognised".to_owned()),
         error => unreadable(error.desc().to_owned()),
     })?;
     mount::data_folders().map_err(|error| unreadable(reason(&error)))
