@@ -13,7 +13,7 @@ pub use maild::{
     ADDRESSES_MAX, Address, Addresses, FINGERPRINT_OCTETS, FromMaild, PROVISION_OCTETS_MAX, STATUS_LINES_MAX,
     STOP_DEADLINE_MS_MAX, Status, ToMaild,
 };
-pub use netd::{DNS_MAX, FromNetd, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, ToNetd};
+pub use netd::{DNS_MAX, FromNetd, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, ToNetd, is_unicast};
 #[cfg(feature = "socket")]
 pub use socket::{Channel, ReceiveError, Received};
 pub use text::{ConsoleLine, HostName, InterfaceName, TextError};

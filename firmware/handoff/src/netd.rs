@@ -164,14 +164,16 @@ fn read_lease(reader: &mut Reader<'_>) -> Result<Lease, DecodeError> {
     })
 }
 
-/// An address that one other machine can have: not 0/8, not loopback, not multicast, reserved or broadcast (224/3).
+/// Whether one machine can have this address: not 0/8, not loopback, not multicast, reserved or broadcast (224/3).
+pub fn is_unicast(address: Ipv4Addr) -> bool {
+    matches!(address.octets()[0], 1..=126 | 128..=223)
+}
+
 fn unicast(address: Ipv4Addr, name: &'static str) -> Result<Ipv4Addr, DecodeError> {
-    let first = address.octets()[0];
-    ranged(first, 1..=223, name)?;
-    if address.is_loopback() {
-        Err(DecodeError::Field(name))
-    } else {
+    if is_unicast(address) {
         Ok(address)
+    } else {
+        Err(DecodeError::Field(name))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One end of a control socket: sends and receives messages with their descriptors.
 //!
-//! Whether it blocks is the owner's choice ([`Channel::set_nonblocking`]); `maild` wraps it in tokio's `AsyncFd`.
+//! Whether it blocks is the owner's choice ([`Channel::set_nonblocking`]).
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -165,21 +165,9 @@ impl AsFd for Channel {
     }
 }
 
-impl AsRawFd for Channel {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 impl From<Channel> for OwnedFd {
     fn from(channel: Channel) -> Self {
         channel.0
-    }
-}
-
-impl From<OwnedFd> for Channel {
-    fn from(descriptor: OwnedFd) -> Self {
-        Self(descriptor)
     }
 }
 
@@ -278,7 +266,7 @@ mod tests {
             &rights[..]
         };
         sendmsg::<()>(
-            channel.as_raw_fd(),
+            channel.0.as_raw_fd(),
             &[IoSlice::new(octets)],
             control,
             MsgFlags::empty(),
@@ -290,7 +278,7 @@ mod tests {
     #[test]
     fn a_packet_with_a_wrong_number_of_descriptors_is_refused() {
         let (ours, theirs) = Channel::pair().unwrap();
-        let number = theirs.as_raw_fd();
+        let number = theirs.0.as_raw_fd();
         for count in [0, 2, 3, 4, 9] {
             send_raw(
                 &ours,
@@ -313,7 +301,7 @@ mod tests {
     #[test]
     fn a_peer_that_sends_descriptors_for_nothing_leaves_none_open_here() {
         let (ours, theirs) = Channel::pair().unwrap();
-        let number = theirs.as_raw_fd();
+        let number = theirs.0.as_raw_fd();
         let before = open_descriptors();
         for _ in 0..100 {
             for count in [1, 2, 3, 9, SENDABLE_MAX] {

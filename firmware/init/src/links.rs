@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 
-use handoff::{Address, Addresses, FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
+use handoff::{FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -345,15 +345,6 @@ impl Link {
             child.send(&ToNetd::Stop, &[]);
         }
     }
-}
-
-/// The list as maild is told it.
-pub(crate) fn message(addresses: &[(String, IpAddr, u8)]) -> Addresses {
-    let list = addresses.iter().map(|(_, ip, prefix)| Address {
-        ip: *ip,
-        prefix: *prefix,
-    });
-    Addresses(list.take(handoff::ADDRESSES_MAX).collect())
 }
 
 #[cfg(test)]

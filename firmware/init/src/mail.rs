@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitStatus;
 
-use handoff::{ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, ToMaild};
+use handoff::{
+    ADDRESSES_MAX, Address, Addresses, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, ToMaild,
+};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
-use crate::links;
 use crate::network;
 use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
@@ -132,7 +133,7 @@ impl Mail {
         let child = Child::new(spawn(MAILD)?, now_ms);
         (self.alive_ms, self.aborted_ms) = (None, None);
         let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
-            && child.send(&ToMaild::Addresses(links::message(addresses)), &[]);
+            && child.send(&addresses_message(addresses), &[]);
         for (port, listener) in &self.listeners {
             is_sent &= child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]);
         }
@@ -151,7 +152,7 @@ impl Mail {
     /// Tells a running maild the addresses of now.
     pub(crate) fn tell_addresses(&self, addresses: &[(String, IpAddr, u8)]) {
         if let Some(child) = &self.child {
-            child.send(&ToMaild::Addresses(links::message(addresses)), &[]);
+            child.send(&addresses_message(addresses), &[]);
         }
     }
 
@@ -276,4 +277,13 @@ impl Mail {
             .map(Trouble::MaildEnds);
         self.closed.iter().cloned().chain(ends).collect()
     }
+}
+
+/// The first addresses; a box has a handful.
+fn addresses_message(addresses: &[(String, IpAddr, u8)]) -> ToMaild {
+    let list = addresses.iter().map(|(_, ip, prefix)| Address {
+        ip: *ip,
+        prefix: *prefix,
+    });
+    ToMaild::Addresses(Addresses(list.take(ADDRESSES_MAX).collect()))
 }

@@ -15,7 +15,7 @@
 
 use std::net::Ipv4Addr;
 
-use handoff::{DNS_MAX, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN};
+use handoff::{DNS_MAX, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, is_unicast};
 
 const YIADDR_AT: usize = 16;
 const CHADDR_AT: usize = 28;
@@ -305,9 +305,9 @@ fn v4(octets: &[u8]) -> Option<Ipv4Addr> {
     octets.first_chunk::<4>().copied().map(Ipv4Addr::from)
 }
 
-/// An address that one machine can have: not 0/8, not loopback, not 224/3.
+/// What init would refuse, and end us for, is not told to it.
 fn unicast(address: Ipv4Addr) -> Option<Ipv4Addr> {
-    Some(address).filter(|address| matches!(address.octets()[0], 1..=126 | 128..=223))
+    Some(address).filter(|&address| is_unicast(address))
 }
 
 /// The length of a mask whose ones stand together, 1 to 32.
