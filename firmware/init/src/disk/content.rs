@@ -1,8 +1,10 @@
 //! What is on a block device, by its first mebibyte and one place behind it. Pure.
 
-/// How much of a device is looked at. The primary structures of all file systems and partition tables lie in it, and
-/// what is blank so far has never been used, with one exception: see [`COPY_AT`].
+/// How much of a device is looked at before it is called blank. The primary structures of all file systems and partition
+/// tables lie in it, and what is blank so far has never been used, with one exception: see [`COPY_AT`].
 pub(crate) const PROBE_OCTETS: u64 = 1 << 20;
+/// In what holds anything, this much says what. To read a mebibyte of each partition is half a second on a slow card.
+pub(crate) const HEAD_OCTETS: u64 = 64 << 10;
 
 /// Where a data file system that has grown keeps the first copy of its superblock: the start of block group 1, which
 /// is 32 768 blocks of 4 KiB in (Documentation/filesystems/ext4/blockgroup.rst, `sparse_super`). A card that loses its

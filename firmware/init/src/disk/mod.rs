@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use choose::{Choice, choose};
 use choose::{Device, Shape};
 pub(crate) use content::Content;
-use content::{COPY_AT, COPY_OCTETS, PROBE_OCTETS};
+use content::{COPY_AT, COPY_OCTETS, HEAD_OCTETS, PROBE_OCTETS};
 
 use nix::errno::Errno;
 
@@ -87,7 +87,11 @@ pub(crate) fn node(name: &str) -> PathBuf {
 fn probe(node: &Path) -> io::Result<Content> {
     let mut device = File::open(node)?;
     let mut octets = Vec::new();
-    device.by_ref().take(PROBE_OCTETS).read_to_end(&mut octets)?;
+    device.by_ref().take(HEAD_OCTETS).read_to_end(&mut octets)?;
+    if content::recognise(&octets, &[]) == Content::Blank {
+        let rest = PROBE_OCTETS - HEAD_OCTETS;
+        device.by_ref().take(rest).read_to_end(&mut octets)?;
+    }
     // Nothing, and no error, behind the end of a device; so small a read is never split.
     let mut copy = [0; COPY_OCTETS];
     let length = device.read_at(&mut copy, COPY_AT)?;
@@ -149,4 +153,27 @@ fn resize(root: &File, blocks: u64) -> io::Result<()> {
     // and `blocks` lives until the call returns.
     unsafe { ext4_resize_fs(root.as_raw_fd(), &raw const blocks) }?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A file with one octet that is not zero.
+    fn probed(octets: u64, at: u64) -> Content {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(octets).unwrap();
+        file.as_file().write_all_at(b"x", at).unwrap();
+        probe(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_device_is_blank_after_a_whole_mebibyte() {
+        assert_eq!(probed(4 << 20, 0), Content::Other);
+        assert_eq!(probed(4 << 20, HEAD_OCTETS), Content::Other);
+        assert_eq!(probed(4 << 20, PROBE_OCTETS - 1), Content::Other);
+        assert_eq!(probed(4 << 20, PROBE_OCTETS), Content::Blank);
+        assert_eq!(probed(1 << 30, COPY_AT), Content::Blank);
+    }
 }
