@@ -8,7 +8,7 @@ use mail::Structure;
 use std::sync::Arc;
 use store::{BodyWriter, SealedBody, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wire::limits::{BODY_IN_MEMORY_OCTETS_MAX, CHECK_QUEUE_MAX, CHECK_WITHOUT_WAITING_OCTETS_MAX};
+use wire::limits::{CHECK_QUEUE_MAX, CHECK_WITHOUT_WAITING_OCTETS_MAX};
 
 /// Messages that are parsed at once without being large: as many mebibytes.
 const SMALL_AT_ONCE: usize = 4;
@@ -62,8 +62,8 @@ impl CheckBuffer {
     /// # Errors
     /// [`CheckError::Busy`] at once when the message is large and the queue is full.
     pub async fn check(&self, body: BodyWriter) -> Result<Checked, CheckError> {
-        if body.len() <= BODY_IN_MEMORY_OCTETS_MAX as u64 {
-            // In memory already: no disk, and less work than handing it to another thread.
+        if body.stays_in_memory(0) {
+            // No disk, and less work than handing it to another thread.
             return check(body);
         }
         let turn = self.turn(body.len()).await?;

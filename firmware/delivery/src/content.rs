@@ -45,7 +45,28 @@ impl Content {
         }
     }
 
-    /// Adds octets. Line ends are CRLF.
+    /// Adds octets, on a thread that may wait when they go to the disk: a card that is busy would stop
+    /// everybody else's conversation (D19).
+    ///
+    /// # Errors
+    /// See [`ContentError`]. Nothing is left of the message then.
+    pub async fn add(mut self, octets: Vec<u8>) -> Result<Content, ContentError> {
+        if self.body.stays_in_memory(octets.len()) {
+            self.write(&octets)?;
+            return Ok(self);
+        }
+        let write = move || self.write(&octets).map(|()| self);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(written) => written,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => Err(ContentError::Store(StoreError::Closed)),
+            },
+        }
+    }
+
+    /// Adds octets. Line ends are CRLF. Synchronous; [`add`](Content::add) is for tasks.
     ///
     /// # Errors
     /// See [`ContentError`]. The message cannot be accepted then.

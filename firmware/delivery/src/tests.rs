@@ -460,6 +460,53 @@ async fn d1_what_was_accepted_is_there_after_a_restart() {
     assert_eq!(bodies, 0, "half a message leaves nothing behind");
 }
 
+/// D19: what goes to the disk is written, synced and read on threads that may wait, never on those that drive
+/// everybody's conversations; what stays in memory needs no thread.
+#[test]
+fn d19_nothing_waits_for_the_disk_where_conversations_are_driven() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let options = Options {
+        // As when memory is short: frames are small, so that a small message has a file too.
+        body_memory_octets: 0,
+        ..Options::default()
+    };
+    runtime.block_on(async {
+        let house = house_with(&[("anna@firma.test", None)], &[], options).await;
+        let route = house.delivery.route(path("anna@firma.test"), None).unwrap();
+        // The only thread that may wait does so until the end.
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let holder = tokio::task::spawn_blocking(move || held.recv());
+
+        let small = b"Subject: small\r\n\r\n".to_vec();
+        let content = house.delivery.open().unwrap().add(small).await.unwrap();
+        let envelope_of = |route: &Route| envelope(vec![route.clone()]);
+        house.delivery.accept(envelope_of(&route), content).await.unwrap();
+
+        let mut sealed = house.delivery.open().unwrap();
+        sealed.write(b"Subject: a\r\n\r\n").unwrap();
+        sealed.write(&b"x\r\n".repeat(20_000)).unwrap();
+        let mut written = house.delivery.open().unwrap();
+        written.write(b"Subject: a\r\n\r\n").unwrap();
+        let mut write = Box::pin(written.add(b"x\r\n".repeat(20_000)));
+        let mut check = Box::pin(house.delivery.check_buffer().check(sealed.finish().0));
+        std::future::poll_fn(|context| {
+            assert!(write.as_mut().poll(context).is_pending(), "written here");
+            assert!(check.as_mut().poll(context).is_pending(), "sealed here");
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let_go.send(()).unwrap();
+        holder.await.unwrap().unwrap();
+        drop(check.await.unwrap());
+        let content = write.await.unwrap();
+        house.delivery.accept(envelope_of(&route), content).await.unwrap();
+        assert_eq!(house.inbox("anna@firma.test").len(), 2);
+    });
+}
+
 /// S8, D9: with the disk low, mail is refused before it is sent; what is there can be read.
 #[tokio::test]
 async fn s8_a_low_disk_takes_no_mail() {

@@ -55,7 +55,7 @@ impl net::Host<Session> for Host {
             Need::Admit => Answer::Admitted(self.delivery.admit()),
             Need::Route { forward_path, octets } => Answer::Routed(self.route(forward_path, octets)),
             Need::Open => Answer::Opened(self.open()),
-            Need::Keep(octets) => Answer::Kept(self.keep(&octets)),
+            Need::Keep(octets) => Answer::Kept(self.keep(octets).await),
             Need::Discard => {
                 self.content = None;
                 Answer::Done
@@ -94,16 +94,20 @@ impl Host {
         Ok(())
     }
 
-    fn keep(&mut self, octets: &[u8]) -> Result<(), ContentError> {
-        let kept = match &mut self.content {
-            Some(content) => content.write(octets),
-            None => Ok(()),
+    async fn keep(&mut self, octets: Vec<u8>) -> Result<(), ContentError> {
+        let Some(content) = self.content.take() else {
+            return Ok(());
         };
-        if let Err(error) = &kept {
-            tracing::warn!(client = %self.client, %error, "message not kept");
-            self.content = None;
+        match content.add(octets).await {
+            Ok(content) => {
+                self.content = Some(content);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(client = %self.client, %error, "message not kept");
+                Err(error)
+            }
         }
-        kept
     }
 
     async fn accept(&mut self, envelope: Envelope) -> Result<TraceId, AcceptError> {

@@ -140,6 +140,12 @@ impl BodyWriter {
         self.octets == 0
     }
 
+    /// Whether the body is in memory and would be with `octets` more: then neither writing these nor sealing it
+    /// touches the disk, and it may be done where nothing may wait for one.
+    pub fn stays_in_memory(&self, octets: usize) -> bool {
+        self.file.is_none() && self.buffer.len().saturating_add(octets) <= self.bodies.frame_octets()
+    }
+
     /// Ends the body. What went to a file is durable when this returns; what fits into memory becomes
     /// so with the record that takes it. Synchronous: run it where waiting for a disk is allowed.
     pub fn seal(mut self) -> Result<SealedBody, StoreError> {
