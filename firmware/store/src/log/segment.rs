@@ -9,6 +9,7 @@
 use super::seal::Identity;
 use super::{BLOCK_OCTETS, SEGMENTS, octets_at, u16_at, u64_at};
 use crate::error::StoreError;
+use crate::space;
 use crate::storage::{File, Storage};
 use std::sync::Arc;
 
@@ -103,6 +104,23 @@ pub(crate) fn number(name: &str) -> Option<u64> {
     u64::from_str_radix(name, 16).ok().filter(|_| name.len() == 16)
 }
 
+/// A segment was not made.
+pub(crate) enum NotCreated {
+    /// There was no room, and nothing of it is left.
+    Full,
+    /// It may be there after a power cut: batches from its first on would not count in the one before.
+    Unknown(StoreError),
+}
+
+impl From<NotCreated> for StoreError {
+    fn from(error: NotCreated) -> StoreError {
+        match error {
+            NotCreated::Full => StoreError::Full,
+            NotCreated::Unknown(error) => error,
+        }
+    }
+}
+
 /// Makes a segment, with `batch` behind its header if there is one to copy. It is durable when this
 /// returns.
 ///
@@ -113,8 +131,9 @@ pub(crate) fn create(
     storage: &dyn Storage,
     header: Header,
     batch: Option<&[u8]>,
-) -> Result<Arc<dyn File>, StoreError> {
+) -> Result<Arc<dyn File>, NotCreated> {
     let unfinished = format!("{SEGMENTS}/{UNFINISHED}");
+    let name = name(header.number);
     let make = || {
         let file = storage.create(&unfinished)?;
         file.write_all_at(&header.encode(), 0)?;
@@ -122,13 +141,20 @@ pub(crate) fn create(
             file.write_all_at(batch, BLOCK_OCTETS)?;
         }
         file.sync()?;
-        storage.rename(&unfinished, &name(header.number))?;
-        storage.sync_folder(SEGMENTS)?;
+        storage.rename(&unfinished, &name)?;
         Ok(file)
     };
-    make().map_err(|error| {
+    let unknown = |error| NotCreated::Unknown(StoreError::io(&name)(error));
+    let file = make().map_err(|error| {
         // Whatever failed, the next attempt needs the name. If it is not there, so much the better.
         let _ = storage.remove(&unfinished);
-        StoreError::io(name(header.number))(error)
-    })
+        if space::is_full(&error) {
+            NotCreated::Full
+        } else {
+            unknown(error)
+        }
+    })?;
+    // From here on it has its name, whether that lasts or not: no error is harmless.
+    storage.sync_folder(SEGMENTS).map_err(unknown)?;
+    Ok(file)
 }

@@ -286,6 +286,46 @@ fn d9_a_batch_that_finds_no_room_is_taken_back_and_the_next_may_pass() {
     direct.check();
 }
 
+/// D1, D9: the call that has no room is one of those that make a segment. Whatever goes into the old one
+/// after, a segment that got its name all the same must not make it count for nothing.
+#[test]
+fn d1_no_room_for_a_new_segment_loses_nothing_that_is_acknowledged_after() {
+    let sim = Sim::new(1);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    let deliver = direct.delivery(&[U1], &noise(1, 40_000)).unwrap();
+    direct.ask(deliver).unwrap();
+    let before = sim.counted().calls;
+    let mut refused = 0;
+    // create, write, sync, rename, sync of the folder
+    for call in 1..=5 {
+        let sim = Sim::new(1);
+        let mut direct = Direct::open(&sim).unwrap();
+        step(&mut direct, 1, 0).unwrap();
+        let deliver = direct.delivery(&[U1], &noise(1, 40_000)).unwrap();
+        direct.ask(deliver).unwrap();
+        sim.plan(Plan {
+            fail_at: Some((before + call, ErrorKind::StorageFull)),
+            ..Plan::default()
+        });
+        // Too large for what is left of the segment.
+        let deliver = direct.delivery(&[U1], &noise(2, 40_000)).unwrap();
+        refused += usize::from(direct.ask(deliver).is_err());
+        // This one is not.
+        let deliver = direct.delivery(&[U1], &noise(3, 1_000)).unwrap();
+        let acknowledged = direct.ask(deliver).is_ok();
+        let state = direct.state();
+        let after = sim.reboot(call);
+        drop(direct);
+        let direct = Direct::open(&after).unwrap();
+        if acknowledged {
+            assert_eq!(direct.state(), state, "call {call}");
+        }
+        direct.check();
+    }
+    assert_eq!(refused, 5);
+}
+
 /// D11
 #[test]
 fn d11_a_segment_that_cannot_be_read_fails_its_messages_only() {

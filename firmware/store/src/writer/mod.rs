@@ -16,7 +16,7 @@ use crate::index::rows;
 use crate::index::{STATE, Tables, state};
 use crate::log::batch::{BatchAt, BatchBuilder};
 use crate::log::body;
-use crate::log::segment::{self, Header};
+use crate::log::segment::{self, Header, NotCreated};
 use crate::log::{BLOCK_OCTETS, next_block};
 use crate::request::Job;
 use crate::shared::Shared;
@@ -256,10 +256,10 @@ impl Writer {
             number,
             first_batch: self.log.next_batch,
         };
-        let file = segment::create(&*self.shared.storage, header, None).map_err(|error| match error {
-            // It has no name yet, or an unused one: nothing that was acknowledged is touched.
-            StoreError::Io { source, .. } if space::is_full(&source) => Failure::Full,
-            error => Failure::Unknown(error),
+        let created = segment::create(&*self.shared.storage, header, None);
+        let file = created.map_err(|error| match error {
+            NotCreated::Full => Failure::Full,
+            NotCreated::Unknown(error) => Failure::Unknown(error),
         })?;
         self.log.next_segment += 1;
         self.log.active = Some(ActiveSegment {
