@@ -372,6 +372,7 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
             position: Position::default(),
             last_batch: rows::counter(&tables.state, state::BATCH)?,
             opened: &mut opened,
+            lost_up_to: None,
             last: None,
         };
         replay.run()?;
@@ -456,7 +457,14 @@ const TABLES: [&str; 14] = [
 
 /// Calls `each` with every row, table by table.
 fn rows_as_text(tables: &ReadTables, each: &mut dyn FnMut(&'static str, &str)) -> Result<(), StoreError> {
-    let places = [state::BATCH, state::SEGMENT, state::OFFSET, state::NEXT_BODY_FILE];
+    let places = [
+        state::BATCH,
+        state::SEGMENT,
+        state::OFFSET,
+        state::NEXT_BODY_FILE,
+        state::LOST_UP_TO,
+        state::BODY_FILES_KEPT_BELOW,
+    ];
     for found in tables.state.iter()? {
         let (key, value) = found?;
         if !places.contains(&key.value()) {

@@ -73,12 +73,11 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
         bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
 
     let database = Arc::new(database);
-    let next_file = if opened.damage.is_empty() {
-        sweep(&*storage, &database, &mut opened)?
-    } else {
-        // The record that names a body may be among what is lost; the body is all there is then.
-        next_body_file(&*storage, &database)?
-    };
+    let next_file = next_body_file(&*storage, &database)?;
+    if !opened.damage.is_empty() {
+        keep_body_files(&database, next_file)?;
+    }
+    sweep(&*storage, &database, &mut opened)?;
     checkpoint(&database)?;
 
     let (space, segment_octets) = space(&storage, options)?;
@@ -174,6 +173,7 @@ fn bring_up(
         position,
         last_batch: u64::MAX,
         opened,
+        lost_up_to: None,
         last: None,
     };
     let lost_up_to = replay.run()?;
@@ -411,10 +411,21 @@ fn position_of(database: &Database, identity: &Identity) -> Result<Option<Positi
     }))
 }
 
-/// Removes the body files that no record names, and says which number is the next.
-fn sweep(storage: &dyn Storage, database: &Database, opened: &mut Opened) -> Result<u64, StoreError> {
-    let next = next_body_file(storage, database)?;
+/// Records were lost, or may be: no body file there is now is ever swept.
+fn keep_body_files(database: &Database, next_file: u64) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None)?;
+    transaction
+        .open_table(index::STATE)?
+        .insert(state::BODY_FILES_KEPT_BELOW, next_file)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Removes the body files that no record names.
+fn sweep(storage: &dyn Storage, database: &Database, opened: &mut Opened) -> Result<(), StoreError> {
     let tables = index::ReadTables::open(&database.begin_read()?)?;
+    let kept_below = counter(&tables.state, state::BODY_FILES_KEPT_BELOW)?;
     let mut named = BTreeSet::new();
     for found in tables.blob.iter()? {
         let (_, value) = found?;
@@ -423,13 +434,14 @@ fn sweep(storage: &dyn Storage, database: &Database, opened: &mut Opened) -> Res
         }
     }
     for name in storage.list(BODIES).map_err(StoreError::io(BODIES))? {
+        let is_kept = segment::number(&name).is_some_and(|number| number < kept_below);
         let name = format!("{BODIES}/{name}");
-        if !named.contains(&name) {
+        if !is_kept && !named.contains(&name) {
             storage.remove(&name).map_err(StoreError::io(&name))?;
             opened.bodies_swept += 1;
         }
     }
-    Ok(next)
+    Ok(())
 }
 
 fn next_body_file(storage: &dyn Storage, database: &Database) -> Result<u64, StoreError> {

@@ -113,6 +113,8 @@ pub(crate) struct Replay<'o> {
     /// No batch after this one is looked at.
     pub(crate) last_batch: u64,
     pub(crate) opened: &'o mut Opened,
+    /// The last batch with lost records that was found.
+    pub(crate) lost_up_to: Option<u64>,
     /// The last batch that was applied, with the place of its segment.
     pub(crate) last: Option<(usize, Batch)>,
 }
@@ -123,7 +125,6 @@ impl Replay<'_> {
     pub(crate) fn run(&mut self) -> Result<Option<u64>, StoreError> {
         let mut batches = Vec::new();
         let mut last_end = None;
-        let mut lost_up_to = None;
         let mut expected = self.position.batch + 1;
         for (place, segment) in self.segments.list.iter().enumerate() {
             if segment.number < self.position.segment {
@@ -145,10 +146,10 @@ impl Replay<'_> {
                     break;
                 }
                 if number > expected {
-                    lost_up_to = Some(self.lost(segment, expected..=number - 1));
+                    self.lost(segment, expected..=number - 1);
                 }
                 if !batch.is_whole {
-                    lost_up_to = self.damaged(segment, &batch)?.or(lost_up_to);
+                    self.damaged(segment, &batch)?;
                 }
                 expected = number + 1;
                 last_end = Some((place, offset));
@@ -158,7 +159,7 @@ impl Replay<'_> {
                 }
             }
             if limit != u64::MAX && expected < limit && limit <= self.last_batch {
-                lost_up_to = Some(self.lost(segment, expected..=limit - 1));
+                self.lost(segment, expected..=limit - 1);
                 expected = limit;
             }
         }
@@ -167,21 +168,22 @@ impl Replay<'_> {
             self.opened.tail_octets_dropped = self.segments.list[place].octets.saturating_sub(end);
         }
         let transaction = self.database.begin_read()?;
-        let stepped_for = counter(&transaction.open_table(index::STATE)?, state::STEPPED_FOR)?;
+        let state = transaction.open_table(index::STATE)?;
+        let lost_up_to = self.lost_up_to.max(Some(counter(&state, state::LOST_UP_TO)?));
+        let stepped_for = counter(&state, state::STEPPED_FOR)?;
         Ok(lost_up_to.filter(|batch| *batch > stepped_for))
     }
 
-    fn lost(&mut self, segment: &Segment, batches: RangeInclusive<u64>) -> u64 {
-        let last = *batches.end();
+    fn lost(&mut self, segment: &Segment, batches: RangeInclusive<u64>) {
+        self.lost_up_to = Some(*batches.end());
         self.opened.damage.push(Damage::BatchesLost {
             name: segment.name.clone(),
             batches,
         });
-        last
     }
 
-    /// Looks at what is left of a batch, and returns its number if records are lost.
-    fn damaged(&mut self, segment: &Segment, batch: &Batch) -> Result<Option<u64>, StoreError> {
+    /// Looks at what is left of a batch.
+    fn damaged(&mut self, segment: &Segment, batch: &Batch) -> Result<(), StoreError> {
         let mut records = 0;
         for record in batch.records(&*segment.file, self.sealer) {
             if matches!(
@@ -191,15 +193,22 @@ impl Replay<'_> {
                 records += 1;
             }
         }
-        let (name, batch) = (segment.name.clone(), batch.at.number);
+        let batch = batch.at.number;
         if records == 0 {
+            let name = segment.name.clone();
             self.opened.damage.push(Damage::BodyDamaged { name, batch });
-            return Ok(None);
+        } else {
+            self.lost_records(segment, batch, records);
         }
+        Ok(())
+    }
+
+    fn lost_records(&mut self, segment: &Segment, batch: u64, records: u64) {
+        self.lost_up_to = self.lost_up_to.max(Some(batch));
+        let name = segment.name.clone();
         self.opened
             .damage
             .push(Damage::RecordsLost { name, batch, records });
-        Ok(Some(batch))
     }
 
     /// Applies batches in one transaction.
@@ -214,6 +223,7 @@ impl Replay<'_> {
         let mut effects = Effects::default();
         for (place, batch) in batches {
             let segment = &self.segments.list[*place];
+            let mut unreadable = 0;
             for record in batch.records(&*segment.file, self.sealer) {
                 match record.map_err(StoreError::io(&segment.name))? {
                     FoundRecord::Mutation { mutation, body_at } => {
@@ -224,9 +234,18 @@ impl Replay<'_> {
                         apply(&mutation, at, &mut tables, &mut effects)?;
                     }
                     FoundRecord::Newer { kind, version } => return Err(newer(segment, kind, version)),
-                    FoundRecord::Damaged => (),
+                    FoundRecord::Damaged => unreadable += 1,
                 }
             }
+            if batch.is_whole && unreadable > 0 {
+                // As it was written, and yet no record of the kind it says: a fault of the firmware, now
+                // or then. The others were looked at when they were found.
+                self.lost_records(segment, batch.at.number, unreadable);
+            }
+        }
+        if let Some(batch) = self.lost_up_to {
+            // Before the position moves behind it, or a cut before the `Step` would have it forgotten.
+            tables.state.insert(state::LOST_UP_TO, batch)?;
         }
         drop(tables);
         set_position(&transaction, last.at.number, last.at.segment, last.end())?;

@@ -101,6 +101,12 @@ pub(crate) mod state {
     pub(crate) const NEXT_BODY: &str = "next body";
     /// One more than the highest number of a body file that a record ever named.
     pub(crate) const NEXT_BODY_FILE: &str = "next body file";
+    /// Body files below this number are never swept: the record that names one may be lost to damage, and
+    /// the file is all that is left then.
+    pub(crate) const BODY_FILES_KEPT_BELOW: &str = "body files kept below";
+    /// The highest batch with lost records that replay has passed. It is written with the position behind
+    /// it: whoever opens next does not see the damage again, and knows of it all the same.
+    pub(crate) const LOST_UP_TO: &str = "lost up to";
     /// The highest damaged batch that a `Step` record has answered.
     pub(crate) const STEPPED_FOR: &str = "stepped for";
 }

@@ -135,6 +135,92 @@ fn d5_a_flipped_bit_costs_one_message_and_is_reported() {
     }
 }
 
+/// D7: the power goes at every call of the start that finds the damage. The one after, which no longer looks
+/// at the damaged batch, still knows that what the lost record gave must not be given again.
+#[test]
+fn d7_a_cut_in_the_start_that_finds_damage_gives_no_uid_twice() {
+    let (sim, batches) = messages(5);
+    let segment = log_of(&sim);
+    // The UID of the last message is the one that would be given again.
+    let (at, _) = batches[5];
+    let mut direct = Direct::open(&sim).unwrap();
+    let create = crate::CreateMailbox {
+        account: U1,
+        name: MailboxName::parse("behind").unwrap(),
+        special_use: None,
+    };
+    direct.ask(create).unwrap();
+    let damaged = sim.reboot(1);
+    drop(direct);
+    crate::Storage::remove(&damaged, "index.redb").unwrap();
+    crate::Storage::sync_folder(&damaged, "").unwrap();
+    for name in damaged.names().iter().filter(|name| name.starts_with("log/")) {
+        // The batch was copied when the store was opened above.
+        let offset = if *name == segment { at } else { 4096 };
+        damaged.flip(name, offset + 100, 1);
+    }
+    let calls = {
+        let sim = damaged.reboot(2);
+        let direct = Direct::open(&sim).unwrap();
+        assert_ne!(direct.opened.damage, []);
+        sim.counted().calls
+    };
+    for cut_at in 1..=calls + 1 {
+        let sim = damaged.reboot(cut_at);
+        sim.plan(crate::sim::Plan {
+            cut_at: Some(cut_at),
+            ..crate::sim::Plan::default()
+        });
+        let _ = Direct::open(&sim);
+        let mut direct = Direct::open(&sim.reboot(cut_at)).unwrap();
+        let deliver = direct.delivery(&[U1], b"after").unwrap();
+        let uid = direct.ask(deliver).unwrap()[0].uid.get();
+        assert!(uid > 1 << 20, "cut at call {cut_at}: UID {uid}");
+    }
+}
+
+/// D10: the body of a lost record stays, at the start that finds the damage and at those after, while bodies
+/// of later messages that were never finished are swept as ever.
+#[test]
+fn d10_the_body_file_of_a_lost_record_is_never_swept() {
+    let sim = Sim::new(7);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    for octets in [400_000, 10] {
+        let deliver = direct.delivery(&[U1], &noise(1, octets)).unwrap();
+        direct.ask(deliver).unwrap();
+    }
+    let (segments, _) = Segments::find(&sim).unwrap().unwrap();
+    let first = segments.next_batch(&segments.list[0], 0).unwrap().unwrap();
+    let damaged = sim.reboot(7);
+    drop(direct);
+    let _ = crate::Storage::remove(&damaged, "index.redb");
+    damaged.flip(&log_of(&damaged), first.end() + 100, 1);
+    let bodies = |sim: &Sim| -> Vec<String> {
+        let names = sim.names().into_iter();
+        names.filter(|name| name.starts_with("bodies/")).collect()
+    };
+    let before = bodies(&damaged);
+    assert_eq!(before.len(), 1);
+    let direct = Direct::open(&damaged).unwrap();
+    assert_ne!(direct.opened.damage, []);
+    let unfinished = direct.delivery(&[U1], &noise(2, 400_000)).unwrap();
+    assert_eq!(bodies(&damaged).len(), 2);
+    let again = damaged.reboot(8);
+    drop(unfinished);
+    drop(direct);
+    let direct = Direct::open(&again).unwrap();
+    assert_eq!(direct.opened.damage, []);
+    assert_eq!(direct.opened.bodies_swept, 1);
+    assert_eq!(bodies(&again), before);
+}
+
+/// The first segment.
+fn log_of(sim: &Sim) -> String {
+    let mut names = sim.names().into_iter();
+    names.find(|name| name.starts_with("log/")).unwrap()
+}
+
 impl Direct {
     /// The index alone: a damaged message cannot be read.
     fn state_readable(&self) -> State {
@@ -211,6 +297,39 @@ fn a_record_of_an_unknown_kind_stops_the_start_with_a_sentence() {
         .map(|name| sim.content(name))
         .collect();
     assert_eq!(before, after, "the log is as it was");
+}
+
+/// A record that is as it was written, and yet cannot be read, is not passed over in silence.
+#[test]
+fn d10_a_record_that_cannot_be_read_is_reported_as_lost() {
+    let (sim, _) = messages(2);
+    let (segments, identity) = Segments::find(&sim).unwrap().unwrap();
+    let last = segments.list.last().unwrap();
+    let at = BatchAt {
+        segment: last.number,
+        offset: last.octets.next_multiple_of(4096),
+        number: 4,
+    };
+    let mut odd = BatchBuilder::new(&crate::log::seal::Sealer::new(&identity), identity, at);
+    odd.push_encoded(16, 1, b"not what postcard writes", std::iter::empty());
+    last.file.write_all_at(&odd.finish(), at.offset).unwrap();
+    last.file.sync().unwrap();
+    let mut direct = Direct::open(&sim).unwrap();
+    assert!(
+        matches!(
+            direct.opened.damage[..],
+            [Damage::RecordsLost {
+                batch: 4,
+                records: 1,
+                ..
+            }]
+        ),
+        "{:?}",
+        direct.opened.damage
+    );
+    let deliver = direct.delivery(&[U1], b"after").unwrap();
+    assert!(direct.ask(deliver).unwrap()[0].uid.get() > 1 << 20);
+    assert_ne!(crate::check::check(&direct.shared).unwrap().flaws, []);
 }
 
 /// Mail may hold anything, a batch of this very store among it. Without the key it stays mail.
