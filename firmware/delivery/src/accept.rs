@@ -95,7 +95,7 @@ impl Delivery {
             .iter()
             .map(|(forward_path, target)| DeliveredCopy {
                 account: target.account,
-                header: trace.fields(forward_path, target),
+                header: trace.fields(forward_path, target, &structure),
                 flags: Flags::default(),
             })
             .collect();

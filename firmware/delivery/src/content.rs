@@ -71,16 +71,6 @@ impl Content {
     /// # Errors
     /// See [`ContentError`]. The message cannot be accepted then.
     pub fn write(&mut self, octets: &[u8]) -> Result<(), ContentError> {
-        // The first line would continue the last of the fields that we put in front of it, and so say
-        // something in our name (AS26). An empty line makes it what it is, text.
-        let continues_our_field = self.body.is_empty() && matches!(octets.first(), Some(b' ' | b'\t'));
-        if continues_our_field {
-            self.keep(b"\r\n")?;
-        }
-        self.keep(octets)
-    }
-
-    fn keep(&mut self, octets: &[u8]) -> Result<(), ContentError> {
         if !self.header.watch(octets) {
             return Err(ContentError::HeaderTooLarge);
         }

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::route::Target;
-use mail::{Domain, ForwardPath, InternalDate, ReversePath, Timestamp, TraceId};
+use mail::{Domain, ForwardPath, InternalDate, ReversePath, Structure, Timestamp, TraceId};
 use std::fmt::Write;
 use std::net::IpAddr;
 use wire::TlsFacts;
@@ -61,6 +61,10 @@ impl Trace<'_> {
     /// The fields for the copy of `target`, which `forward_path` led to. At most
     /// [`DELIVERY_HEADER_OCTETS_MAX`](wire::limits::DELIVERY_HEADER_OCTETS_MAX) octets.
     ///
+    /// A message without a header section gets the empty line that ends ours. Else its first lines would
+    /// stand among our fields, or go on with the last of them in our name (AS26), and other programs would see
+    /// another message than [`Structure`] does (AS14). Postfix puts one there, too.
+    ///
     /// ```text
     /// Return-path-line  = "Return-Path:" FWS Reverse-path <CRLF>
     /// Time-stamp-line   = "Received:" FWS Stamp <CRLF>
@@ -74,7 +78,12 @@ impl Trace<'_> {
     ///
     /// Source: RFC 5321 §4.4, RFC 8314 §4.3. Delivered-To is what Postfix, Dovecot and qmail write to
     /// notice that a message goes in a circle (RFC 9228 §4).
-    pub(crate) fn fields(&self, forward_path: &ForwardPath, target: &Target) -> Vec<u8> {
+    pub(crate) fn fields(
+        &self,
+        forward_path: &ForwardPath,
+        target: &Target,
+        structure: &Structure,
+    ) -> Vec<u8> {
         // `invalid` is reserved for what is surely no name (RFC 6761 §6.4).
         let name = self.client.name.as_ref().map_or("invalid", Domain::as_str);
         let address = Domain::literal(self.client.address);
@@ -104,6 +113,9 @@ impl Trace<'_> {
             InternalDate::utc(self.received).rfc5322(),
         )
         .expect("a String takes all text");
+        if structure.root().header().is_empty() {
+            text.push_str("\r\n");
+        }
         text.into_bytes()
     }
 }
@@ -144,7 +156,8 @@ mod tests {
             account: AccountId(1),
             address: Address::parse(to).unwrap(),
         };
-        String::from_utf8(trace.fields(forward_path, &target)).unwrap()
+        String::from_utf8(trace.fields(forward_path, &target, &Structure::parse(b"Subject: a\r\n\r\n")))
+            .unwrap()
     }
 
     #[test]
