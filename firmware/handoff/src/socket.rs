@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use heapless::Vec;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, sendmsg,
     socketpair,
 };
 
@@ -83,20 +83,16 @@ impl Channel {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let packet = message.encode();
+        let socket = self.0.as_raw_fd();
+        if descriptors.is_empty() {
+            // Not sendmsg, which init does not let its children call.
+            send(socket, &packet, MsgFlags::MSG_NOSIGNAL)?;
+            return Ok(());
+        }
         let numbers: Vec<RawFd, DESCRIPTORS_MAX> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];
-        let control = if numbers.is_empty() {
-            &rights[..0]
-        } else {
-            &rights[..]
-        };
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &[IoSlice::new(&packet)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
+        let parts = [IoSlice::new(&packet)];
+        sendmsg::<()>(socket, &parts, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bpf;
 mod child;
 mod clock;
 mod console;
@@ -10,6 +11,7 @@ mod mount;
 mod network;
 mod page;
 mod run;
+mod seccomp;
 mod shutdown;
 mod signals;
 mod spawn;

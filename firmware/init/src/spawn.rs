@@ -1,5 +1,5 @@
-//! Starts a program with as little as it needs: a uid of its own, no capability, no way to get one, bounds on memory,
-//! processes and descriptors, and three descriptors: the control socket as standard input, and a pipe to init.
+//! Starts a program with as little as it needs: a uid of its own, no capability, no way to get one or to pass a
+//! descriptor, bounds on memory, processes and descriptors, and three descriptors: the control socket as standard input, and a pipe to init.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader};
@@ -16,6 +16,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid, setsid, write};
+
+use crate::seccomp;
 
 /// User and group of maild.
 pub(crate) const MAILD_ID: u32 = 1001;
@@ -153,7 +155,8 @@ fn surrender(program: Program, group: Option<BorrowedFd<'_>>) -> nix::Result<()>
     // With the last root uid go the permitted and effective capabilities; the inheritable and ambient sets are empty
     // since boot (capabilities(7), "Effect of user ID changes").
     setresuid(uid, uid, uid)?;
-    set_no_new_privs()
+    set_no_new_privs()?;
+    seccomp::confine()
 }
 
 /// Takes all capabilities off the bounding set, so that no program file could give one back.
@@ -221,5 +224,6 @@ mod tests {
             assert_eq!(field(set), "0000000000000000", "{set}");
         }
         assert_eq!(field("NoNewPrivs:"), "1");
+        assert_eq!(field("Seccomp:"), "2");
     }
 }

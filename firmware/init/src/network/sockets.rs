@@ -13,6 +13,8 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
+use crate::bpf::instruction;
+
 /// Connections that wait while maild is started again: as many as the kernel's own bound (somaxconn, 4096) allows.
 /// nix's constructor stops at musl's SOMAXCONN of 128, which would be gone in a second on a busy day.
 const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
@@ -58,17 +60,6 @@ pub(super) fn renewal(interface: &str) -> io::Result<OwnedFd> {
     let address = SocketAddrV4::new([0, 0, 0, 0].into(), DHCP_CLIENT_PORT);
     bind(renewal.as_raw_fd(), &SockaddrIn::from(address))?;
     Ok(renewal)
-}
-
-const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    // All opcodes of classic BPF are below 0x100.
-    #[allow(clippy::cast_possible_truncation)]
-    libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    }
 }
 
 /// Classic BPF, offsets from the Ethernet header (linux/filter.h): type IPv4, protocol UDP, no fragment, port 68.
