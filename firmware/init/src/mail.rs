@@ -117,10 +117,8 @@ impl Mail {
     ) -> io::Result<()> {
         // What can fail comes before the start: a maild that is running is one that is kept.
         for (port, listener) in &mut self.listeners {
-            // It is shared with the maild before, which may have been taken over and have shut it down.
-            if !network::is_listening(listener) {
-                *listener = network::listener(*port)?;
-            }
+            // It is shared with the maild before, which may have been taken over and have broken it.
+            network::mend(listener, *port)?;
         }
         let provision = match &self.provision {
             // Opened anew each time: the one before has read its descriptor to the end.

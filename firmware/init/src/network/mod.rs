@@ -134,9 +134,9 @@ pub(crate) fn listener(port: u16) -> io::Result<OwnedFd> {
     sockets::listener(port)
 }
 
-/// Whether a listening socket still listens.
-pub(crate) fn is_listening(listener: &OwnedFd) -> bool {
-    sockets::is_listening(listener)
+/// Opens a listening socket anew if it listens no more.
+pub(crate) fn mend(listener: &mut OwnedFd, port: u16) -> io::Result<()> {
+    sockets::mend(listener, port)
 }
 
 /// Brings the loopback interface up.

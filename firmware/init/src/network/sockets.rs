@@ -33,9 +33,20 @@ pub(super) fn listener(port: u16) -> io::Result<OwnedFd> {
     Ok(listener)
 }
 
-/// Whether a listening socket still listens. Whoever it was handed to can end that (`shutdown`), for all who share it.
-pub(super) fn is_listening(listener: &OwnedFd) -> bool {
-    getsockopt(listener, sockopt::AcceptConn).unwrap_or(false)
+/// Opens a listening socket anew if it listens no more: whoever it was handed to can end that (`shutdown`), for all
+/// who share it.
+pub(super) fn mend(listening: &mut OwnedFd, port: u16) -> io::Result<()> {
+    if getsockopt(listening, sockopt::AcceptConn)? {
+        return Ok(());
+    }
+    // A connection can have been made of it since. Closing it must not wait for its last octets (socket(7)).
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(listening, sockopt::Linger, &at_once)?;
+    *listening = listener(port)?;
+    Ok(())
 }
 
 /// A packet socket on one interface that hears UDP to port 68 over IPv4 and nothing else, whatever its owner tries.
@@ -135,9 +146,9 @@ fn bind_packet(socket: &OwnedFd, index: u32) -> io::Result<()> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
-    use nix::sys::socket::{Shutdown, shutdown};
+    use nix::sys::socket::{Shutdown, connect, getsockname, shutdown};
 
     use super::*;
 
@@ -156,16 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_was_shut_down_by_another_is_seen_and_opened_anew_on_its_port() {
-        let ours = listener(0).unwrap();
-        assert!(is_listening(&ours));
+    fn a_listener_that_another_has_made_a_connection_of_is_opened_anew_at_once() {
+        let mut ours = listener(0).unwrap();
         let theirs = TcpListener::from(ours.try_clone().unwrap());
         let port = theirs.local_addr().unwrap().port();
+        mend(&mut ours, port).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+
+        let peer = listener(0).unwrap();
+        let peer_port = getsockname::<SockaddrIn6>(peer.as_raw_fd()).unwrap().port();
         shutdown(theirs.as_raw_fd(), Shutdown::Read).unwrap();
-        assert!(!is_listening(&ours));
-        drop(theirs);
-        let anew = listener(port).unwrap();
-        assert!(is_listening(&anew));
+        let address = SocketAddrV6::new(Ipv6Addr::LOCALHOST, peer_port, 0, 0);
+        let _ = connect(theirs.as_raw_fd(), &SockaddrIn6::from(address));
+        let mut stream = TcpStream::from(OwnedFd::from(theirs));
+        let patience = libc::linger {
+            l_onoff: 1,
+            l_linger: 30,
+        };
+        setsockopt(&stream, sockopt::Linger, &patience).unwrap();
+        while stream.write(&[0; 8192]).is_ok() {}
+        drop(stream);
+
+        let began = Instant::now();
+        mend(&mut ours, port).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     }
 
