@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
 use crate::network::{self, Card, Network};
-use crate::spawn::{NETD, spawn};
+use crate::spawn::{NETD, kill_group, spawn};
 use crate::supervise::Restarts;
 use crate::trouble::Trouble;
 
@@ -201,6 +201,10 @@ impl Links {
                 ending(status)
             ));
             link.start_ms = Some(now_ms + delay_ms);
+        }
+        // What one of them may have left behind cannot be told from the others, but when there are none.
+        if !self.has_children() {
+            kill_group(NETD);
         }
         true
     }
