@@ -42,7 +42,7 @@ pub(crate) struct Mail {
     is_stopping: bool,
     fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
     status: Vec<ConsoleLine>,
-    /// The last sign of life of this maild, from its first on.
+    /// The last sign of life of this maild, from Ready on.
     alive_ms: Option<u64>,
     aborted_ms: Option<u64>,
     last_end: Option<String>,
@@ -82,7 +82,7 @@ impl Mail {
         }
         let Some(child) = &self.child else { return };
         self.restarts.runs(now_ms.saturating_sub(child.since_ms));
-        // A maild that has said it once must go on saying it.
+        // Before it is ready it may be busy for minutes: with a log to replay, with an index to build.
         let Some(alive_ms) = self.alive_ms else { return };
         match judge(alive_ms, self.aborted_ms, now_ms) {
             Verdict::Fine { .. } => {}
@@ -172,6 +172,7 @@ impl Mail {
             FromMaild::Ready { fingerprint } => {
                 self.fingerprint = Some(fingerprint);
                 self.is_ready = true;
+                self.alive_ms = Some(now_ms);
             }
             FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
             FromMaild::Alive => self.alive_ms = Some(now_ms),
