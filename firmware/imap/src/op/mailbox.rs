@@ -5,7 +5,7 @@ use crate::command::Mailbox;
 use crate::response::{Completion, Failure};
 use crate::selected::Selected;
 use mail::AccountId;
-use store::View;
+use store::{StoreError, View};
 
 /// What is to become of a mailbox.
 #[derive(Debug)]
@@ -26,6 +26,13 @@ impl ManageMailbox {
         is_done: bool,
     ) -> Result<Next, Failure> {
         if is_done {
+            // Who deletes the mailbox that is open has closed it. Not before: INBOX cannot be deleted, and stays
+            // open.
+            if let (ManageMailbox::Delete(_), Some(open)) = (&*self, selected.as_ref())
+                && matches!(view.status(open.mailbox), Err(StoreError::NoMailbox))
+            {
+                *selected = None;
+            }
             return Ok(Next::Done(Completion::ok("Done")));
         }
         let change = match self {
@@ -34,14 +41,9 @@ impl ManageMailbox {
                 name: name(mailbox)?.clone(),
                 special_use: None,
             }),
-            ManageMailbox::Delete(mailbox) => {
-                let mailbox = find(mailbox, account, view)?.id;
-                // Who deletes the mailbox that is open has closed it.
-                if selected.as_ref().is_some_and(|open| open.mailbox == mailbox) {
-                    *selected = None;
-                }
-                Change::Delete(store::DeleteMailbox { mailbox })
-            }
+            ManageMailbox::Delete(mailbox) => Change::Delete(store::DeleteMailbox {
+                mailbox: find(mailbox, account, view)?.id,
+            }),
             ManageMailbox::Rename { from, to } => {
                 find(from, account, view)?;
                 Change::Rename(store::RenameMailbox {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod limits;
+
 use super::*;
 use crate::serve::Mailboxes;
 use delivery::CheckBuffer;
