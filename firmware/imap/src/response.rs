@@ -93,6 +93,8 @@ pub(crate) enum Failure {
     Gone,
     /// What was asked for is more than is sent at once.
     TooMuch,
+    /// A SEARCH asks for more texts than are looked for at once.
+    TooManyTexts,
     /// The message is larger than S.
     MessageTooBig,
     /// The message has a NUL (RFC 9051 §4.3: a literal cannot hold one, so it could never be read again).
@@ -123,6 +125,7 @@ impl Failure {
             Failure::NoSuchMessage => Completion::bad("There is no message with this number"),
             Failure::Gone => Completion::no("EXPUNGEISSUED", "Some of the messages are gone"),
             Failure::TooMuch => Completion::no("LIMIT", "This is more than is sent at once"),
+            Failure::TooManyTexts => Completion::no("LIMIT", "A search can be for 64 texts at once"),
             Failure::MessageTooBig => Completion::no("TOOBIG", "The message is too big"),
             Failure::HasNul => Completion::no("CANNOT", "A message cannot have a NUL octet"),
             Failure::NotSupported => Completion::bad("Nothing can follow the message"),

@@ -7,6 +7,7 @@
 //!   command is; messages that are gone by then keep their numbers until it may be.
 //! - UIDs ascend with the sequence numbers.
 
+use crate::command::UidRanges;
 use crate::response::write_flags;
 use mail::{Flags, MailboxId, ModSeq, SeqNum, Uid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,21 @@ impl Selected {
             wanted.add(start, end);
         }
         wanted.of(&self.uids)
+    }
+
+    /// The UIDs that sequence numbers stand for, as ranges; between those of one range, no other message of
+    /// this view has one. `None` as in [`Selected::by_numbers`].
+    pub(crate) fn ranges_by_numbers(&self, set: &crate::command::Set) -> Option<UidRanges> {
+        let uid = |number: u32| {
+            let place = usize::try_from(number).ok()?.checked_sub(1)?;
+            self.uids.get(place).map(|uid| uid.get())
+        };
+        let last = u32::try_from(self.uids.len()).unwrap_or(u32::MAX);
+        let ranges: Option<Vec<(u32, u32)>> = set
+            .ranges(last)
+            .map(|(from, to)| Some((uid(from)?, uid(to)?)))
+            .collect();
+        Some(UidRanges::new(ranges?.into_iter()))
     }
 
     /// The largest UID, which `*` stands for; 0 when there is no message.

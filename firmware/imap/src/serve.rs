@@ -3,7 +3,7 @@
 //! The only file of this crate that waits for anything.
 
 use crate::command::Mailbox;
-use crate::op::{BodySource, Change, Next, Outcome, Piece, Work};
+use crate::op::{BodySource, Change, Next, Op, Outcome, Piece, Work};
 use crate::response::{Completion, Failure};
 use crate::session::{Answer, Need, NewMessage, Question, Reply, Request, Session};
 use auth::sasl::Credentials;
@@ -14,6 +14,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::{BodyWriter, Space, Store, StoreError, Watch};
+use tokio::sync::Semaphore;
 use wire::Peer;
 
 /// IMAP on port 993: makes a session, and the house it talks to, for each connection.
@@ -219,18 +220,33 @@ fn said(failure: &Failure) -> Completion {
     failure.completion()
 }
 
+/// D19: of the threads that may wait for the disk, so many search at once, whoever asks for it. A slice that is
+/// one long message takes seconds, and meanwhile the others read their mail.
+static SEARCHES: Semaphore = Semaphore::const_new(2);
+
 /// Does slices of a command until there is something to send.
 async fn work_on(store: &Store, mut work: Box<Work>) -> Reply {
     let mut outcome = None;
     let mut pieces = Vec::new();
     loop {
+        let turn = match work.op {
+            Op::Search(_) => SEARCHES.acquire().await.ok(),
+            _ => None,
+        };
         let looking = store.clone();
-        let slice = move || look(&looking, work, outcome, pieces);
+        let slice = move || {
+            let _turn = turn;
+            look(&looking, work, outcome, pieces)
+        };
         let next;
         (work, pieces, next) = match tokio::task::spawn_blocking(slice).await {
             Ok(done) => done,
-            // A panic in a command ends its session, like any other panic in a session.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                // A panic in a command ends its session, like any other panic in a session.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends before the slice has begun, and this session with it.
+                Err(_) => std::future::pending().await,
+            },
         };
         let done = match next {
             Next::Change(asked) => match change(store, asked).await {

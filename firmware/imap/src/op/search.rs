@@ -4,12 +4,12 @@
 //! found as SEARCH defines it: any part of the text, whatever the case, without encodings (RFC 3501 §6.4.4).
 
 use super::fetch::structure;
-use super::{Next, Piece, SLICE_OCTETS, push, resolve};
-use crate::command::{DayIs, SearchKey, Set};
+use super::{Next, Piece, SLICE_OCTETS, push};
+use crate::command::{DayIs, SearchKey, UidRanges};
 use crate::response::{Completion, Failure};
 use crate::selected::Selected;
 use mail::structure::{Part, decode_body, decode_charset, decode_field, fields};
-use mail::{InternalDate, Structure, Uid};
+use mail::{InternalDate, Structure};
 use std::fmt::Write as _;
 use std::ops::Range;
 use store::{BodyReader, Message, StoreError, View};
@@ -19,6 +19,9 @@ use wire::limits::HEADER_SECTION_OCTETS_MAX;
 const SLICE_MESSAGES: usize = 1_000;
 /// Octets that are read in one slice, before the message is finished.
 const SLICE_READ_OCTETS: u64 = 4 * 1024 * 1024;
+/// Keys of one SEARCH that something has to be read for. Each reads the message again, so that a thousand of them
+/// and one long message would take a thread for an hour (AI5).
+const READING_KEYS_MAX: usize = 64;
 /// Octets of a body that are decoded at once. A multiple of 4, so that whole groups of base64 are.
 const WINDOW_OCTETS: usize = 256 * 1024;
 
@@ -51,6 +54,9 @@ impl Search {
         out: &mut Vec<Piece>,
     ) -> Result<Next, Failure> {
         if !self.is_prepared {
+            if self.keys.iter().map(reading_keys).sum::<usize>() > READING_KEYS_MAX {
+                return Err(Failure::TooManyTexts);
+            }
             for key in &mut self.keys {
                 prepare(key, selected)?;
             }
@@ -69,7 +75,6 @@ impl Search {
             let mut candidate = Candidate {
                 view,
                 message,
-                last_uid: selected.last_uid(),
                 opened: None,
                 read_octets: 0,
             };
@@ -104,9 +109,11 @@ impl Search {
 fn prepare(key: &mut SearchKey, selected: &Selected) -> Result<(), Failure> {
     match key {
         SearchKey::Sequence(set) => {
-            let uids = resolve(set, false, selected)?;
-            let number = |uid: &Uid| crate::command::Number::Value(uid.get());
-            *key = SearchKey::Uid(Set(uids.iter().map(|uid| (number(uid), number(uid))).collect()));
+            let ranges = selected.ranges_by_numbers(set);
+            *key = SearchKey::Among(ranges.ok_or(Failure::NoSuchMessage)?);
+        }
+        SearchKey::Uid(set) => {
+            *key = SearchKey::Among(UidRanges::new(set.ranges(selected.last_uid())));
         }
         SearchKey::Not(key) => prepare(key, selected)?,
         SearchKey::Or(one, other) => {
@@ -122,7 +129,7 @@ fn prepare(key: &mut SearchKey, selected: &Selected) -> Result<(), Failure> {
         SearchKey::All
         | SearchKey::Never
         | SearchKey::Flags { .. }
-        | SearchKey::Uid(_)
+        | SearchKey::Among(_)
         | SearchKey::Internal(..)
         | SearchKey::Sent(..)
         | SearchKey::Larger(_)
@@ -146,6 +153,7 @@ fn cost(key: &SearchKey) -> u8 {
         | SearchKey::Flags { .. }
         | SearchKey::Sequence(_)
         | SearchKey::Uid(_)
+        | SearchKey::Among(_)
         | SearchKey::Internal(..)
         | SearchKey::Larger(_)
         | SearchKey::Smaller(_) => 0,
@@ -158,11 +166,20 @@ fn cost(key: &SearchKey) -> u8 {
     }
 }
 
+/// The keys in a key that something has to be read for.
+fn reading_keys(key: &SearchKey) -> usize {
+    match key {
+        SearchKey::Not(key) => reading_keys(key),
+        SearchKey::Or(one, other) => reading_keys(one) + reading_keys(other),
+        SearchKey::And(keys) => keys.iter().map(reading_keys).sum(),
+        key => usize::from(cost(key) > 0),
+    }
+}
+
 /// A message that is looked at.
 struct Candidate<'a> {
     view: &'a View,
     message: Message,
-    last_uid: u32,
     /// What was read of it, once something had to be.
     opened: Option<Opened>,
     read_octets: u64,
@@ -194,7 +211,8 @@ impl Candidate<'_> {
                     && flags.keywords.is_subset(&message.flags.keywords);
                 has != *is_not
             }
-            SearchKey::Sequence(set) | SearchKey::Uid(set) => set.contains(message.uid, self.last_uid),
+            SearchKey::Among(ranges) => ranges.contains(message.uid),
+            SearchKey::Sequence(_) | SearchKey::Uid(_) => return Err(Failure::NotNow),
             SearchKey::Internal(day_is, day) => is_day(message.internal_date.day(), *day_is, *day),
             SearchKey::Larger(octets) => message.size_octets > u64::from(*octets),
             SearchKey::Smaller(octets) => message.size_octets < u64::from(*octets),

@@ -19,6 +19,17 @@ fn a_mailbox_that_cannot_be_deleted_stays_open() {
 }
 
 #[test]
+fn ai5_a_search_for_too_many_texts_is_refused() {
+    let store = store();
+    let mut anna = Client::anna(&store);
+    anna.append("Subject: x\r\n\r\nx");
+    anna.say("a SELECT INBOX\r\n");
+    let search = |count: usize| format!("b SEARCH 1:* (NOT SEEN{})\r\n", " TEXT x".repeat(count));
+    assert_eq!(anna.say(&search(64)), "* SEARCH 1\r\nb OK Searched\r\n");
+    assert!(anna.say(&search(65)).starts_with("b NO [LIMIT]"));
+}
+
+#[test]
 fn ai3_of_two_messages_at_the_quota_one_is_taken() {
     let store = store();
     let (mut one, mut other) = (Client::bob(&store), Client::bob(&store));
