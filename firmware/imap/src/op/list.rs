@@ -105,12 +105,24 @@ impl Pattern {
         if pattern[..level].eq_ignore_ascii_case(b"INBOX") {
             pattern[..level].make_ascii_uppercase();
         }
+        // `*` and wildcards next to it are one `*`, and `%%` is `%`, so that no pattern can be much longer than a
+        // name it matches.
+        pattern.dedup_by(|next, before| {
+            let is_run = b"*%".contains(next) && b"*%".contains(before);
+            if is_run && *next == b'*' {
+                *before = b'*';
+            }
+            is_run
+        });
         Pattern(pattern)
     }
 
     /// The places of the pattern that a prefix of the name reaches, octet by octet: the time is the product of
     /// both lengths whatever the wildcards.
     fn matches(&self, name: &str) -> bool {
+        if self.0.len() > 2 * name.len() + 1 {
+            return false;
+        }
         let mut reached = vec![false; self.0.len() + 1];
         reached[0] = true;
         self.pass_wildcards(&mut reached);
@@ -182,6 +194,10 @@ mod tests {
         check("a", "A", false);
         check("Účty%", "&ANo-cty", false);
         check("%*%*%*%*%*%*x", &"a".repeat(1000), false);
+        check("%*%a%%b**", "xa-b/c", true);
+        check("%%", "a/b", false);
+        check("*a*b*", "ab", true);
+        assert_eq!(Pattern::new(&"*%".repeat(30_000)).0, b"*");
     }
 
     #[test]

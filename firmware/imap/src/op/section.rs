@@ -4,6 +4,7 @@ use crate::command::{Partial, Section, SectionText};
 use crate::response::{Failure, write_astring};
 use mail::Structure;
 use mail::structure::{Content, Part, PartIndex, fields};
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use store::BodyReader;
@@ -174,9 +175,11 @@ pub(crate) fn read_fields(
     let octets = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
     let mut header = Vec::new();
     reader.read_at(range.start, &mut header, octets.min(HEADER_SECTION_OCTETS_MAX))?;
+    // A thousand names, and a header section of a hundred thousand fields: each is looked up, not compared.
+    let names: HashSet<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let mut found = Vec::new();
     for field in fields(&header) {
-        let is_named = names.iter().any(|name| name.eq_ignore_ascii_case(field.name));
+        let is_named = names.contains(&field.name.to_ascii_lowercase());
         if is_named != is_not {
             found.extend_from_slice(&header[field.range]);
         }
