@@ -83,16 +83,24 @@ impl Dialogue {
         Dialogue { turns }
     }
 
+    /// How much the client says in all.
+    pub fn octets(&self) -> usize {
+        self.lengths().sum()
+    }
+
     /// The octets of its longest client turn: cuts make sense below that.
     pub fn longest_turn(&self) -> usize {
-        let lengths = self.turns.iter().map(|turn| {
+        self.lengths().max().unwrap_or(0)
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.turns.iter().map(|turn| {
             if let Turn::Client(octets) = turn {
                 octets.len()
             } else {
                 0
             }
-        });
-        lengths.max().unwrap_or(0)
+        })
     }
 
     /// Runs it on a new connection.

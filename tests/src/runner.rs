@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -66,11 +67,18 @@ pub fn main(stage: &Arc<dyn Stage>, scenarios: Vec<Scenario>) -> ExitCode {
         .map(|scenario| scenario.name);
     let office = Arc::new(Office::for_names(OTHERS.into_iter().chain(shared_names)));
     let shared = Arc::new(SharedBox::default());
+    let times = Arc::new(Mutex::new(Vec::new()));
     let trials = scenarios
         .into_iter()
         .map(|scenario| {
             let (stage, office, shared) = (Arc::clone(stage), Arc::clone(&office), Arc::clone(&shared));
+            let times = Arc::clone(&times);
             Trial::test(scenario.name, move || {
+                let _timed = Timed {
+                    times: &times,
+                    name: scenario.name,
+                    started: Instant::now(),
+                };
                 let outcome = match scenario.run {
                     Run::Own(run) => run(stage.as_ref()),
                     Run::Shared(run) => {
@@ -88,7 +96,35 @@ pub fn main(stage: &Arc<dyn Stage>, scenarios: Vec<Scenario>) -> ExitCode {
     // Dropped here, not at exit: the box must not outlive the tests.
     let shared = shared.lock().map(|mut shared| shared.take());
     drop(shared);
+    if let Ok(mut times) = times.lock() {
+        times.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
+        for (time, name) in times
+            .iter()
+            .take(SLOWEST)
+            .filter(|(time, _)| *time > Duration::from_secs(5))
+        {
+            println!("{:>6.1} s  {name}", time.as_secs_f32());
+        }
+    }
     conclusion.exit_code()
+}
+
+/// How many of the slowest scenarios are told at the end.
+const SLOWEST: usize = 12;
+
+/// Writes down the time of a scenario when it ends, however it ends.
+struct Timed<'a> {
+    times: &'a Mutex<Vec<(Duration, &'static str)>>,
+    name: &'static str,
+    started: Instant,
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut times) = self.times.lock() {
+            times.push((self.started.elapsed(), self.name));
+        }
+    }
 }
 
 fn shared_box(shared: &SharedBox, stage: &dyn Stage, office: &Office) -> Result<Arc<dyn Appliance>, Failed> {

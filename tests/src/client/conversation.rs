@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -14,6 +14,11 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How many lines of the past a failure shows.
 const REMEMBERED_LINES: usize = 12;
+
+/// One connects after the other. QEMU's user network listens with a queue of one: of connections that come at the same
+/// moment Linux answers some with a SYN cookie, and one whose last ACK is then dropped believes for ever that it is
+/// connected and waits for a greeting nobody will send. Once connected, all talk at the same time.
+static CONNECTING: Mutex<()> = Mutex::new(());
 
 /// One connection to the box, plain or inside TLS.
 pub struct Conversation {
@@ -34,7 +39,9 @@ impl Conversation {
     /// # Errors
     /// Nobody listens there.
     pub fn connect(addr: SocketAddr) -> io::Result<Conversation> {
+        let turn = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        drop(turn);
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
