@@ -26,9 +26,9 @@ use crate::version::Version;
 const PAGE_DELAY_MS: u64 = 200;
 /// While something is under way it waits longer: what is over by then need not be told.
 const PAGE_DELAY_BUSY_MS: u64 = 1_000;
-/// Pages that say the same but for details are so far apart at least: a neighbour who makes IPv6 addresses come and go
-/// by router advertisements must not fill the console.
-const PAGE_GAP_MS: u64 = 3_000;
+/// Pages of one state with the same troubles are so far apart at least: each message changes the page, and a neighbour
+/// can have IPv6 addresses come and go by router advertisements. Neither must fill the console.
+const PAGE_GAP_MS: u64 = 10_000;
 /// How often is looked for power keys that were plugged in.
 const KEYS_MS: u64 = 2_000;
 /// The loop wakes at least so often, whatever is due.
@@ -54,8 +54,8 @@ pub(crate) struct Machine {
     mail: Mail,
     shutdown: Option<Shutdown>,
     shown: Vec<String>,
-    /// The state it shows, and since when.
-    shown_state: Option<(State, u64)>,
+    /// The state and the troubles it shows, and since when.
+    shown_state: Option<(State, Vec<Trouble>, u64)>,
     page_ms: Option<u64>,
 }
 
@@ -191,8 +191,9 @@ impl Machine {
                 PAGE_DELAY_MS
             };
             let mut due_ms = now_ms + delay_ms;
-            if let Some((shown, shown_ms)) = &self.shown_state
+            if let Some((shown, troubles, shown_ms)) = &self.shown_state
                 && *shown == state
+                && *troubles == self.troubles()
             {
                 due_ms = due_ms.max(shown_ms + PAGE_GAP_MS);
             }
@@ -367,7 +368,7 @@ impl Machine {
                 self.console.line(line);
             }
             self.shown = lines;
-            self.shown_state = Some((self.state(), self.now_ms()));
+            self.shown_state = Some((self.state(), self.troubles(), self.now_ms()));
         }
     }
 
