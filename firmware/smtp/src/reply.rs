@@ -172,7 +172,7 @@ impl From<CommandError> for Reply {
 impl From<SequenceError> for Reply {
     fn from(error: SequenceError) -> Reply {
         match error {
-            SequenceError::SpokeFirst | SequenceError::DidNotWait => Reply::closing(
+            SequenceError::DidNotWait => Reply::closing(
                 permanent(54, 5, 0),
                 "You did not wait for the reply (RFC 2920 3.1)",
             ),

@@ -76,9 +76,6 @@ pub enum Answer {
 /// Why a command that could be read is not obeyed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SequenceError {
-    /// The client spoke before it was greeted (AS4).
-    #[error("the client did not wait for the greeting")]
-    SpokeFirst,
     /// Octets followed `DATA` before it was answered (AS4, RFC 2920 §3.1). Were `DATA` refused, they
     /// would be read as commands.
     #[error("the client did not wait for the answer to DATA")]
@@ -188,8 +185,7 @@ impl SequenceError {
             | SequenceError::HasTls
             | SequenceError::AuthWithoutTls
             | SequenceError::AuthNotOffered => true,
-            SequenceError::SpokeFirst
-            | SequenceError::DidNotWait
+            SequenceError::DidNotWait
             | SequenceError::NoTransaction
             | SequenceError::NoRecipients
             | SequenceError::TooLarge
@@ -387,7 +383,7 @@ impl wire::Session for Session {
     fn advance(&mut self, input: &mut Input, output: &mut Output, now: Moment) -> Step<Need, Infallible> {
         for _ in 0..COMMANDS_AT_ONCE {
             match &mut self.state {
-                State::New => self.greet(input, output, now),
+                State::New => self.greet(output, now),
                 State::Command => {
                     let Some(line) = self.lines.next(input) else {
                         return Step::Read;
@@ -481,15 +477,13 @@ impl wire::Session for Session {
 }
 
 impl Session {
-    fn greet(&mut self, input: &Input, output: &mut Output, now: Moment) {
+    /// Not supported: noticing a client that speaks before it is greeted (AS4). On a socket that can only be
+    /// seen by holding the greeting back, and what was said too early is answered in its order.
+    fn greet(&mut self, output: &mut Output, now: Moment) {
         self.deadline = now + SMTP_COMMAND_TIMEOUT;
         self.message_deadline = now + SMTP_WITHOUT_MESSAGE_MAX;
-        if input.is_empty() {
-            self.state = State::Command;
-            reply::greeting(&self.host_name, output);
-        } else {
-            self.say(&SequenceError::SpokeFirst.into(), output);
-        }
+        self.state = State::Command;
+        reply::greeting(&self.host_name, output);
     }
 
     fn routed(&mut self, routed: Result<Route, RouteError>, output: &mut Output) {
