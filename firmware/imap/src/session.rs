@@ -198,10 +198,16 @@ impl Session {
 
     fn frame(&mut self, frame: Frame, output: &mut Output) -> Option<Step<Need, BodySource>> {
         match frame {
-            Frame::Command(octets) => match parse::command(&octets) {
-                Ok(command) => return self.command(command, output),
-                Err(error) => self.syntax_error(error, output),
-            },
+            Frame::Command(octets) => {
+                let command = match self.account {
+                    Some(_) => parse::command(&octets),
+                    None => parse::command_before_login(&octets),
+                };
+                match command {
+                    Ok(command) => return self.command(command, output),
+                    Err(error) => self.syntax_error(&error, output),
+                }
+            }
             Frame::Announced { head, literal } => self.literal(&head, literal, output),
             Frame::MessageOctets(octets) => self.message_octets(octets),
             Frame::MessageEnd(tail) => self.message_end(&tail),
@@ -228,16 +234,8 @@ impl Session {
         }
     }
 
-    fn syntax_error(&mut self, error: SyntaxError, output: &mut Output) {
-        match error {
-            SyntaxError::NoTag => self.mistake(None, "A command starts with a tag", output),
-            SyntaxError::UnknownCommand(tag) => {
-                self.mistake(Some(&tag), "This command is not known here", output);
-            }
-            SyntaxError::Arguments(tag) => {
-                self.mistake(Some(&tag), "The arguments of this command make no sense", output);
-            }
-        }
+    fn syntax_error(&mut self, error: &SyntaxError, output: &mut Output) {
+        self.mistake(error.tag(), error.text(), output);
     }
 
     /// Something that was not understood. Who makes too many mistakes speaks something else (AX: HTTP, SMTP).

@@ -68,9 +68,8 @@ pub const IMAP_LINE_OCTETS_MAX: usize = 64 * 1024;
 pub const IMAP_LITERAL_OCTETS_MAX_BEFORE_LOGIN: u64 = 1024;
 /// A literal that is an argument (a mailbox name, a search string), not a message.
 pub const IMAP_LITERAL_OCTETS_MAX: u64 = 16 * 1024;
-/// AI1: parentheses before login.
-pub const IMAP_NESTING_MAX_BEFORE_LOGIN: usize = 4;
-/// AI5: parentheses and keys inside keys after login.
+/// AI5: parentheses and keys inside keys after login. Before it nothing nests (AI1): only the name of a command that
+/// has to wait for the login is read.
 pub const IMAP_NESTING_MAX: usize = 50;
 /// Commands that were not understood, before the session is ended with BYE.
 pub const IMAP_MISTAKES_MAX: usize = 20;

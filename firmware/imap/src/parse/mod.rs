@@ -27,6 +27,55 @@ pub(crate) enum SyntaxError {
     UnknownCommand(Tag),
     /// What follows the name makes no sense.
     Arguments(Tag),
+    /// That, and octets above 127 stand where only ASCII can: in front of all in names of mailboxes.
+    BareOctets(Tag),
+    /// That, and it is not in UTF-8.
+    NotUtf8(Tag),
+    /// The command has to wait for the login.
+    LogInFirst(Tag),
+}
+
+impl SyntaxError {
+    /// The tag of the answer.
+    pub(crate) fn tag(&self) -> Option<&Tag> {
+        match self {
+            SyntaxError::NoTag => None,
+            SyntaxError::UnknownCommand(tag)
+            | SyntaxError::Arguments(tag)
+            | SyntaxError::BareOctets(tag)
+            | SyntaxError::NotUtf8(tag)
+            | SyntaxError::LogInFirst(tag) => Some(tag),
+        }
+    }
+
+    /// What the client is told.
+    pub(crate) fn text(&self) -> &'static str {
+        match self {
+            SyntaxError::NoTag => "A command starts with a tag",
+            SyntaxError::UnknownCommand(_) => "This command is not known here",
+            SyntaxError::Arguments(_) => "The arguments of this command make no sense",
+            SyntaxError::BareOctets(_) => "Octets above 127 have to be in quotes or in a literal",
+            SyntaxError::NotUtf8(_) => {
+                "Text has to be in UTF-8, names of mailboxes in modified UTF-7 or UTF-8"
+            }
+            SyntaxError::LogInFirst(_) => "Log in first",
+        }
+    }
+
+    /// What is wrong with arguments that make no sense, as far as it can be told.
+    fn of_arguments(tag: Tag, arguments: &[u8]) -> SyntaxError {
+        if str::from_utf8(arguments).is_err() {
+            return SyntaxError::NotUtf8(tag);
+        }
+        // Every second piece is in quotes. An escaped quote, or one in a literal, can make this wrong, and then
+        // another sentence is sent.
+        let mut bare = arguments.split(|octet| *octet == b'"').step_by(2);
+        if bare.any(|octets| !octets.is_ascii()) {
+            SyntaxError::BareOctets(tag)
+        } else {
+            SyntaxError::Arguments(tag)
+        }
+    }
 }
 
 /// Reads a command.
@@ -38,10 +87,33 @@ pub(crate) fn command(octets: &[u8]) -> Result<Command, SyntaxError> {
     let tag = tag_of(octets).ok_or(SyntaxError::NoTag)?;
     let mut rest = &octets[tag.0.len() + 1..];
     let name = name(&mut rest).map_err(|_| SyntaxError::UnknownCommand(tag.clone()))?;
+    let arguments = rest;
     match body(&name, &mut rest) {
         None => Err(SyntaxError::UnknownCommand(tag)),
-        Some(Err(_)) => Err(SyntaxError::Arguments(tag)),
+        Some(Err(_)) => Err(SyntaxError::of_arguments(tag, arguments)),
         Some(Ok(body)) => Ok(Command { tag, body }),
+    }
+}
+
+/// Reads a command before login. Of one that has to wait for it only the name is looked at, so that nothing
+/// nests whose client is not known (AI1): the one list in parentheses is that of ID.
+pub(crate) fn command_before_login(octets: &[u8]) -> Result<Command, SyntaxError> {
+    const COMMANDS: [&str; 7] = [
+        "CAPABILITY",
+        "NOOP",
+        "LOGOUT",
+        "STARTTLS",
+        "ID",
+        "LOGIN",
+        "AUTHENTICATE",
+    ];
+    let tag = tag_of(octets).ok_or(SyntaxError::NoTag)?;
+    let name = name(&mut &octets[tag.0.len() + 1..]);
+    match name {
+        Ok(name) if !COMMANDS.contains(&name.as_str()) && body(&name, &mut &b""[..]).is_some() => {
+            Err(SyntaxError::LogInFirst(tag))
+        }
+        _ => command(octets),
     }
 }
 
@@ -62,6 +134,7 @@ pub(crate) fn append(head: &[u8]) -> Option<Result<Append, SyntaxError>> {
     if rest == b" " {
         return None;
     }
+    let arguments = rest;
     let parsed: Parsed<_> = (
         preceded(space, mailbox),
         opt(preceded(space, flag_list)),
@@ -76,7 +149,7 @@ pub(crate) fn append(head: &[u8]) -> Option<Result<Append, SyntaxError>> {
             flags: flags.unwrap_or_default(),
             internal_date,
         }),
-        Err(_) => Err(SyntaxError::Arguments(tag)),
+        Err(_) => Err(SyntaxError::of_arguments(tag, arguments)),
     })
 }
 

@@ -52,13 +52,11 @@ impl Session {
             .account
             .and_then(|account| Some((account, parse::append(head)?)));
         match append {
-            Some((_, Err(error))) => match error {
-                parse::SyntaxError::Arguments(tag) | parse::SyntaxError::UnknownCommand(tag) => {
-                    let completion = Completion::bad("The arguments of this command make no sense");
-                    self.refuse(tag, completion, output);
+            Some((_, Err(error))) => {
+                if let Some(tag) = error.tag() {
+                    self.refuse(tag.clone(), Completion::bad(error.text()), output);
                 }
-                parse::SyntaxError::NoTag => {}
-            },
+            }
             // AI2, S6: judged before the octets come.
             Some((_, Ok(append))) if literal.octets > MESSAGE_OCTETS_MAX => {
                 self.refuse(append.tag, Failure::MessageTooBig.completion(), output);

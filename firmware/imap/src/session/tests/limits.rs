@@ -18,6 +18,7 @@ fn a_mailbox_that_cannot_be_deleted_stays_open() {
     assert!(anna.say("g FETCH 1 UID\r\n").starts_with("g BAD"));
 }
 
+/// AI5
 #[test]
 fn ai5_a_search_for_too_many_texts_is_refused() {
     let store = store();
@@ -29,6 +30,7 @@ fn ai5_a_search_for_too_many_texts_is_refused() {
     assert!(anna.say(&search(65)).starts_with("b NO [LIMIT]"));
 }
 
+/// AI3: what a message takes is judged again when it is there, because another may have come meanwhile.
 #[test]
 fn ai3_of_two_messages_at_the_quota_one_is_taken() {
     let store = store();
@@ -51,4 +53,38 @@ fn ai3_of_two_messages_at_the_quota_one_is_taken() {
         other.say("c APPEND INBOX {400}\r\n"),
         "+ Ready for the message\r\n"
     );
+}
+
+/// AI1: before login only the name of a command is looked at, unless it is one that comes before login.
+#[test]
+fn ai1_what_waits_for_the_login_is_not_read_before() {
+    let store = store();
+    let mut client = Client::new(&store);
+    assert!(client.say("").starts_with("* OK"));
+    let nested = format!("a SEARCH {}\r\n", "(".repeat(1_000));
+    assert_eq!(client.say(&nested), "a BAD Log in first\r\n");
+    assert_eq!(client.say("b UID FETCH nonsense\r\n"), "b BAD Log in first\r\n");
+    let nested = client.say(&format!("c ID {}\r\n", "(".repeat(1_000)));
+    assert!(nested.starts_with("c BAD The arguments"), "{nested}");
+    assert!(client.say("d UID XYZZY\r\n").starts_with("d BAD This command"));
+}
+
+#[test]
+fn a_name_in_bare_utf8_is_told_what_is_wrong() {
+    let store = store();
+    let mut anna = Client::anna(&store);
+    assert_eq!(
+        anna.say("a CREATE Účty\r\n"),
+        "a BAD Octets above 127 have to be in quotes or in a literal\r\n"
+    );
+    assert_eq!(
+        anna.say("b APPEND Účty {3+}\r\nabc\r\n"),
+        "b BAD Octets above 127 have to be in quotes or in a literal\r\n"
+    );
+    assert_eq!(
+        anna.say_octets(b"c CREATE \"\xda\xe8ty\"\r\n"),
+        "c BAD Text has to be in UTF-8, names of mailboxes in modified UTF-7 or UTF-8\r\n"
+    );
+    assert_eq!(anna.say("d CREATE \"Účty\"\r\n"), "d OK Done\r\n");
+    assert!(anna.say("e LIST \"\" \"*ty\"\r\n").contains(" &ANoBDQ-ty\r\n"));
 }
