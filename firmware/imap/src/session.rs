@@ -470,6 +470,10 @@ impl wire::Session for Session {
             let capabilities = self.capabilities();
             output.push(format!("* OK [{capabilities}] Ready\r\n").as_bytes());
         }
+        // Who has just taken a long answer was not inactive, whatever time it took.
+        if !self.pieces.is_empty() && matches!(self.state, State::Commands) {
+            self.heard_from(now);
+        }
         loop {
             if let Some(step) = self.pending(output) {
                 return step;

@@ -55,6 +55,31 @@ fn ai3_of_two_messages_at_the_quota_one_is_taken() {
     );
 }
 
+/// RFC 3501 §5.4: a client that has just taken half an hour for a message was not inactive.
+#[test]
+fn the_time_that_a_message_takes_to_send_is_no_silence() {
+    let store = store();
+    let mut anna = Client::anna(&store);
+    anna.append("Subject: x\r\n\r\nbody");
+    anna.say("a SELECT INBOX\r\n");
+    anna.input.extend(b"b FETCH 1 BODY.PEEK[TEXT]\r\n");
+    let late = Moment::START + IMAP_AUTOLOGOUT;
+    let mut now = Moment::START;
+    loop {
+        match anna.session.advance(&mut anna.input, &mut anna.output, now) {
+            Step::Need(need) => {
+                let answer = anna.house.answer(need);
+                anna.session.answer(answer, &mut anna.output, now);
+            }
+            // The client takes its time.
+            Step::Copy(_) => now = late,
+            Step::Read => break,
+            step => panic!("{step:?}"),
+        }
+    }
+    assert_eq!(anna.session.deadline(), late + IMAP_AUTOLOGOUT);
+}
+
 /// AI1: before login only the name of a command is looked at, unless it is one that comes before login.
 #[test]
 fn ai1_what_waits_for_the_login_is_not_read_before() {
