@@ -6,6 +6,7 @@ use mail::{AccountId, Address, ReversePath};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use store::StoreError;
 use wire::Session as _;
 use wire::testing::{Dialogue, House};
 
@@ -61,6 +62,8 @@ impl Town {
         }
         if content.starts_with(b"X-Long:") {
             Err(ContentError::HeaderTooLarge)
+        } else if content.starts_with(b"X-House: full\r") {
+            Err(ContentError::DiskFull)
         } else {
             Ok(())
         }
@@ -70,6 +73,16 @@ impl Town {
         let content = self.content.take().expect("what is accepted was opened");
         if content.starts_with(b"X-Loop:") {
             return Err(AcceptError::Loop);
+        }
+        if content.starts_with(b"X-House: full at last") {
+            return Err(AcceptError::DiskFull);
+        }
+        if content.starts_with(b"X-House: stopped") {
+            let reason = "/data: input/output error".to_owned();
+            return Err(AcceptError::Store(StoreError::Stopped { reason }));
+        }
+        if content.starts_with(b"X-House: busy") {
+            return Err(AcceptError::Busy);
         }
         self.accepted.push((envelope, content));
         Ok(TraceId::from_random([0; 10]))
@@ -158,7 +171,8 @@ dialogues! {
     as6_as7_nothing_said_before_tls_counts_after_it: "starttls.txt" at "firma.test";
     pipelined_commands_are_answered_in_their_order: "pipelining.txt" at "firma.test";
     s10_a_refused_message_is_read_to_its_end: "data-refused.txt" at "firma.test";
-    as11_as17_what_the_house_refuses_is_read_to_its_end: "house-refuses.txt" at "firma.test";
+    p6_without_tls_mail_comes_in_and_nobody_logs_in: "p6-plain.txt" at "firma.test";
+    d8_d16_s8_as11_as17_what_the_house_refuses_is_read_to_its_end: "house-refuses.txt" at "firma.test";
     s8_a_full_mailbox_is_refused_at_rcpt: "s8-quota.txt" at "firma.test";
     as3_a_chunk_is_never_read_as_commands: "as3-bdat.txt" at "firma.test";
     as4_http_is_shown_the_door: "as4-http.txt" at "firma.test";
