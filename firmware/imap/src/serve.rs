@@ -141,7 +141,10 @@ impl Mailboxes {
                 let opened = self.open_message(account, &mailbox, octets);
                 Reply::Opened(opened.map_err(|failure| said(&failure)))
             }
-            Request::KeepOctets(octets) => Reply::Kept(self.keep(&octets).map_err(|failure| said(&failure))),
+            Request::KeepOctets(octets) => {
+                let kept = self.keep(octets).await;
+                Reply::Kept(kept.map_err(|failure| said(&failure)))
+            }
             Request::DropMessage => {
                 self.message = None;
                 Reply::Dropped
@@ -176,15 +179,28 @@ impl Mailboxes {
         Ok(mailbox.id)
     }
 
-    fn keep(&mut self, octets: &[u8]) -> Result<(), Failure> {
-        let Some(message) = &mut self.message else {
+    /// On a thread that may wait when the octets go to the disk, as in `delivery` (D19). Nothing is left of a
+    /// message of which a part could not be kept.
+    async fn keep(&mut self, octets: Vec<u8>) -> Result<(), Failure> {
+        let Some(mut message) = self.message.take() else {
             return Ok(());
         };
-        let kept = message.write(octets);
-        if kept.is_err() {
-            self.message = None;
+        if message.stays_in_memory(octets.len()) {
+            message.write(&octets)?;
+            self.message = Some(message);
+            return Ok(());
         }
-        Ok(kept?)
+        let write = move || message.write(&octets).map(|()| message);
+        let written = match tokio::task::spawn_blocking(write).await {
+            Ok(written) => written,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => Err(StoreError::Closed),
+            },
+        };
+        self.message = Some(written?);
+        Ok(())
     }
 
     async fn append(&mut self, message: NewMessage) -> Result<Completion, Failure> {
