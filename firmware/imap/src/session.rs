@@ -91,6 +91,8 @@ pub struct Session {
     pieces: VecDeque<Piece>,
     /// The answer to a command whose literal is being dropped.
     refused: Option<(Tag, Completion)>,
+    /// Since the last command after login that went well: a client that asks for something unknown now and then
+    /// is a client all the same.
     mistakes: usize,
     has_greeted: bool,
     deadline: Option<Moment>,
@@ -250,8 +252,15 @@ impl Session {
 
     fn finish(&mut self, tag: &Tag, completion: &Completion, output: &mut Output) {
         completion.write(Some(tag), output.as_vec_mut());
+        self.went(completion);
         if !matches!(self.state, State::Closing) {
             self.state = State::Commands;
+        }
+    }
+
+    fn went(&mut self, completion: &Completion) {
+        if completion.is_ok() && self.account.is_some() {
+            self.mistakes = 0;
         }
     }
 
@@ -422,6 +431,7 @@ impl Session {
             self.state = State::Idling { tag };
             return;
         }
+        self.went(&completion);
         let mut octets = Vec::new();
         completion.write(Some(&tag), &mut octets);
         self.pieces.push_back(Piece::Octets(octets));

@@ -113,3 +113,18 @@ fn a_name_in_bare_utf8_is_told_what_is_wrong() {
     assert_eq!(anna.say("d CREATE \"Účty\"\r\n"), "d OK Done\r\n");
     assert!(anna.say("e LIST \"\" \"*ty\"\r\n").contains(" &ANoBDQ-ty\r\n"));
 }
+
+#[test]
+fn twenty_mistakes_in_a_row_end_a_session_and_now_and_then_one_does_not() {
+    let store = store();
+    let mut anna = Client::anna(&store);
+    for _ in 0..IMAP_MISTAKES_MAX {
+        assert!(anna.say("a XLIST \"\" *\r\n").starts_with("a BAD"));
+        assert!(anna.say("b LIST \"\" INBOX\r\n").ends_with("b OK Listed\r\n"));
+    }
+    let said = anna.say(&"c XYZZY\r\n".repeat(IMAP_MISTAKES_MAX));
+    assert!(said.ends_with("* BYE Too many mistakes\r\n"), "{said}");
+    let mut client = Client::new(&store);
+    let said = client.say(&"a NOOP\r\nb XYZZY\r\n".repeat(IMAP_MISTAKES_MAX));
+    assert!(said.ends_with("* BYE Too many mistakes\r\n"), "{said}");
+}
