@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+mod hostile;
 mod limits;
 
 use super::*;
 use crate::serve::Mailboxes;
 use delivery::CheckBuffer;
 use mail::{Address, Domain};
-use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
 use store::sim::Sim;
 use store::{NewAccount, Options, Provision, Store};
@@ -278,95 +278,6 @@ fn a_mailbox_that_is_deleted_under_a_client_is_closed() {
     assert!(anna.say("e FETCH 1 UID\r\n").starts_with("e BAD"));
 }
 
-/// S6
-#[test]
-fn s6_a_message_of_just_the_size_is_taken_and_one_octet_more_is_not() {
-    let store = store();
-    let mut anna = Client::anna(&store);
-    let octets = usize::try_from(wire::limits::MESSAGE_OCTETS_MAX).unwrap();
-    assert_eq!(
-        anna.say("a APPEND INBOX {52428801}\r\n"),
-        "a NO [TOOBIG] The message is too big\r\n"
-    );
-    let mut message = b"Subject: x\r\n\r\n".to_vec();
-    message.resize(octets, b'x');
-    assert_eq!(
-        anna.say("b APPEND INBOX {52428800}\r\n"),
-        "+ Ready for the message\r\n"
-    );
-    anna.say_octets(&message);
-    assert!(anna.say("\r\n").starts_with("b OK [APPENDUID"));
-    // AI2: with LITERAL+ the octets come anyhow, and are no commands.
-    let commands = b"x DELETE INBOX\r\n".repeat(octets / 16 + 1);
-    let literal = &commands[..=octets];
-    anna.say("c APPEND INBOX {52428801+}\r\n");
-    anna.say_octets(literal);
-    assert_eq!(
-        anna.say("\r\nd NOOP\r\n"),
-        "c NO [TOOBIG] The message is too big\r\nd OK Nothing done\r\n"
-    );
-    anna.say("e SELECT INBOX\r\n");
-    let said = anna.say("f FETCH 1 (RFC822.SIZE BODY.PEEK[TEXT])\r\n");
-    let head = "* 1 FETCH (RFC822.SIZE 52428800 BODY[TEXT] {52428786}\r\n";
-    let text = said
-        .strip_prefix(head)
-        .and_then(|said| said.strip_suffix(")\r\nf OK Fetched\r\n"));
-    assert!(
-        text.unwrap().as_bytes() == &message[14..],
-        "the text came back otherwise"
-    );
-}
-
-/// AI5
-#[test]
-fn ai5_a_text_is_found_across_the_windows_of_a_long_body() {
-    let store = store();
-    let mut anna = Client::anna(&store);
-    let mut message =
-        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-            .to_owned();
-    while message.len() < 256 * 1024 - 60 {
-        message.push_str("p=C5=99=C3=ADli=C5=A1 =\r\n");
-    }
-    message.push_str("=C5=BDlu=C5=A5ou=C4=8Dk=C3=BD k=C5=AF=\r\n=C5=88 p=C4=9Bl\r\nkonec");
-    anna.append(&message);
-    anna.append("Subject: x\r\n\r\nnic");
-    anna.say("a SELECT INBOX\r\n");
-    let search = |anna: &mut Client, text: &str| {
-        anna.say(&format!(
-            "s SEARCH CHARSET UTF-8 BODY {{{}+}}\r\n{text}\r\n",
-            text.len()
-        ))
-    };
-    for text in ["žluťoučký KŮŇ pěl", "Příliš", "konec", "pěl\r\nkonec"] {
-        assert_eq!(
-            search(&mut anna, text),
-            "* SEARCH 1\r\ns OK Searched\r\n",
-            "{text}"
-        );
-    }
-    assert_eq!(
-        search(&mut anna, "kůň žluťoučký"),
-        "* SEARCH\r\ns OK Searched\r\n"
-    );
-}
-
-/// AI5
-#[test]
-fn ai5_the_same_header_a_hundred_times_is_too_much() {
-    let store = store();
-    let mut anna = Client::anna(&store);
-    anna.append(&format!("Subject: {}\r\n\r\n", "x".repeat(100_000)));
-    anna.say("a SELECT INBOX\r\n");
-    let items = vec!["BODY.PEEK[HEADER.FIELDS (subject)]"; 100].join(" ");
-    assert_eq!(
-        anna.say(&format!("b FETCH 1 ({items})\r\n")),
-        "b NO [LIMIT] This is more than is sent at once\r\n"
-    );
-    let items = vec!["UID"; 101].join(" ");
-    assert!(anna.say(&format!("c FETCH 1 ({items})\r\n")).starts_with("c BAD"));
-}
-
 /// AI7
 #[test]
 fn ai7_nobody_sees_the_mailbox_of_somebody_else() {
@@ -382,36 +293,6 @@ fn ai7_nobody_sees_the_mailbox_of_somebody_else() {
         "{said}"
     );
     assert!(said.contains("d NO [NONEXISTENT]"), "{said}");
-}
-
-/// AI2, S8
-#[test]
-fn ai2_a_message_over_the_quota_is_refused_before_it_comes() {
-    let store = store();
-    let mut bob = Client::bob(&store);
-    assert!(
-        bob.say("a APPEND INBOX {1001}\r\n")
-            .starts_with("a NO [OVERQUOTA]")
-    );
-    assert_eq!(
-        bob.say("b APPEND INBOX {1000}\r\n"),
-        "+ Ready for the message\r\n"
-    );
-}
-
-/// D17
-#[test]
-fn d17_the_time_to_log_in_does_not_start_anew() {
-    let store = store();
-    let mut client = Client::new(&store);
-    let before = client.session.deadline();
-    client.say("a NOOP\r\nb NOOP\r\n");
-    assert_eq!(client.session.deadline(), before);
-    assert_eq!(before, Moment::START + LOGIN_TIMEOUT);
-    assert_eq!(
-        Client::anna(&store).session.deadline(),
-        Moment::START + IMAP_AUTOLOGOUT
-    );
 }
 
 /// What the box adds in front of a message counts, and a structure of another version is made anew.
@@ -450,165 +331,5 @@ fn a_delivered_message_has_its_own_fields_in_front() {
             " BODY (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"us-ascii\") NIL NIL \"7BIT\" 4 0))\r\nb OK Fetched\r\n"
         );
         assert_eq!(said, format!("* {number}{expected}"));
-    }
-}
-
-/// L5
-#[test]
-fn l5_a_throttled_client_hears_bye() {
-    let store = store();
-    let mut client = Client::new(&store);
-    for _ in 0..3 {
-        let said = client.say("a LOGIN anna@firma.test wrong\r\n");
-        assert!(said.contains("a NO [AUTHENTICATIONFAILED]"), "{said}");
-    }
-    assert_eq!(
-        client.say("b LOGIN anna@firma.test wrong\r\nc NOOP\r\n"),
-        "* BYE Too many failed logins, try again later\r\n"
-    );
-}
-
-/// What a client knows who hears nothing but the responses: the flags by sequence number, as far as told.
-#[derive(Default)]
-struct Listener(Vec<Option<String>>);
-
-impl Listener {
-    fn hear(&mut self, said: &str) {
-        for line in said.lines().filter(|line| line.starts_with("* ")) {
-            let words: Vec<&str> = line.splitn(4, ' ').collect();
-            let Ok(number) = words[1].parse::<usize>() else {
-                continue;
-            };
-            match words[2] {
-                "EXPUNGE" => drop(self.0.remove(number - 1)),
-                "EXISTS" => {
-                    assert!(number >= self.0.len(), "{said}");
-                    self.0.resize(number, None);
-                }
-                "FETCH" => {
-                    let flags = words[3].split("FLAGS ").nth(1);
-                    self.0[number - 1] = flags.map(|flags| flags.replace("))", ")"));
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn command() -> impl Strategy<Value = String> {
-    let number = 1..5_u32;
-    let flag = prop::sample::select(vec!["\\Seen", "\\Deleted", "\\Flagged", "kw"]);
-    let sign = prop::sample::select(vec!["", "+", "-", "+"]);
-    prop_oneof![
-        Just("APPEND INBOX {3+}\r\nx:y".to_owned()),
-        (number.clone(), sign.clone(), flag.clone())
-            .prop_map(|(n, sign, flag)| format!("STORE {n} {sign}FLAGS ({flag})")),
-        (number.clone(), sign, flag)
-            .prop_map(|(n, sign, flag)| format!("UID STORE {n}:* {sign}FLAGS ({flag})")),
-        number.clone().prop_map(|n| format!("FETCH {n} BODY[]")),
-        number.clone().prop_map(|n| format!("UID MOVE {n} Trash")),
-        number.prop_map(|n| format!("SEARCH {n}")),
-        Just("EXPUNGE".to_owned()),
-        Just("NOOP".to_owned()),
-    ]
-}
-
-/// Pieces of which hostile conversations are made.
-fn piece() -> impl Strategy<Value = Vec<u8>> {
-    let words = prop::sample::select(vec![
-        "a ",
-        "\r\n",
-        "\r\n",
-        "\r\n",
-        "\n",
-        "\r",
-        " ",
-        "{3}\r\n",
-        "{3+}\r\nabc",
-        "{0+}\r\n",
-        "{99999+}\r\n",
-        "(",
-        ")",
-        "1:*",
-        "*",
-        "FETCH 1:* (UID BODY[])\r\n",
-        "a UID FETCH 1:* ",
-        "a SEARCH OR ",
-        "a STORE 1 +FLAGS (\\Deleted)\r\n",
-        "a EXPUNGE\r\n",
-        "a SELECT INBOX\r\n",
-        "a IDLE\r\n",
-        "DONE\r\n",
-        "a CLOSE\r\n",
-        "a APPEND INBOX {5+}\r\nx:\r\n",
-        "a LIST \"\" ",
-        "a LOGOUT\r\n",
-        "a AUTHENTICATE PLAIN\r\n",
-        "a COPY 1:* Sent\r\n",
-        "BODY[HEADER.FIELDS (",
-        "\"",
-        "NOT ",
-    ]);
-    prop_oneof![
-        6 => words.prop_map(|word| word.as_bytes().to_vec()),
-        1 => prop::collection::vec(any::<u8>(), 0..9),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// AI1, AI2: whatever is said, the session goes on or ends, and says the same however the octets were cut.
-    #[test]
-    fn no_conversation_panics(pieces in prop::collection::vec(piece(), 0..30), cut in 0..200_usize) {
-        let octets = pieces.concat();
-        let mut said = [cut.min(octets.len()), 0].map(|cut| {
-            let store = store();
-            let mut anna = Client::anna(&store);
-            anna.append("Subject: x\r\n\r\n");
-            anna.say("s SELECT INBOX\r\n");
-            let (first, rest) = octets.split_at(cut);
-            anna.say_octets(first) + &anna.say_octets(rest)
-        });
-        for said in &mut said {
-            // What differs from store to store.
-            *said = said.lines().filter(|line| !line.contains("UIDVALIDITY") && !line.contains("UID ")).collect();
-        }
-        prop_assert_eq!(&said[0], &said[1]);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
-
-    /// Two sessions on one mailbox: each, replaying what it was told, ends up with what is there.
-    #[test]
-    fn two_clients_that_listen_see_the_same_mailbox(
-        commands in prop::collection::vec((any::<bool>(), command()), 1..40),
-    ) {
-        let store = store();
-        let mut clients = [Client::anna(&store), Client::anna(&store)];
-        let mut listeners = [Listener::default(), Listener::default()];
-        for (client, listener) in clients.iter_mut().zip(&mut listeners) {
-            client.say("s SELECT INBOX\r\n");
-            listener.0.clear();
-        }
-        for (which, command) in commands {
-            let said = clients[usize::from(which)].say(&format!("c {command}\r\n"));
-            prop_assert!(said.contains("\r\nc ") || said.starts_with("c "), "{}", said);
-            listeners[usize::from(which)].hear(&said);
-        }
-        for (client, listener) in clients.iter_mut().zip(&mut listeners) {
-            let said = client.say("n NOOP\r\ns STATUS INBOX (MESSAGES)\r\n");
-            listener.hear(&said);
-            prop_assert!(said.contains(&format!("MESSAGES {})", listener.0.len())), "{} {:?}", said, listener.0);
-            let mut truth = Listener(vec![None; listener.0.len()]);
-            truth.hear(&client.say("f FETCH 1:* FLAGS\r\n"));
-            for (known, is) in listener.0.iter().zip(&truth.0) {
-                prop_assert!(known.is_none() || known == is, "{:?} {:?}", listener.0, truth.0);
-            }
-        }
-        let views: Vec<String> = clients.iter_mut().map(|client| client.say("u UID FETCH 1:* FLAGS\r\n")).collect();
-        prop_assert_eq!(&views[0], &views[1]);
     }
 }
