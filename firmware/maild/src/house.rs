@@ -1,6 +1,7 @@
 //! The wiring, in reading order: store → settings → tls → auth → delivery → smtp, imap → listeners.
 
 use crate::limits;
+use crate::opened;
 use crate::provision::{self, NewMailbox, Password, Plan};
 use crate::services::{Entry, Protocol};
 use crate::settings::Settings;
@@ -220,7 +221,9 @@ fn open_store(folder: &Path) -> Result<Store, Trouble> {
     })?;
     match Store::open(&folder.join("store"), store::Options::default()) {
         Ok((store, opened)) => {
-            tracing::info!(?opened, "the store is open");
+            for sentence in opened::sentences(&opened) {
+                tracing::info!("{sentence}");
+            }
             Ok(store)
         }
         Err(StoreError::InUse) => Err(Trouble::InUse(folder.to_owned())),

@@ -6,6 +6,7 @@ mod handoff;
 mod house;
 mod limits;
 mod log;
+mod opened;
 mod provision;
 mod services;
 mod settings;
@@ -18,7 +19,8 @@ use trouble::Trouble;
 
 /// What was typed makes no sense; everything else that goes wrong is 1.
 const EXIT_ARGUMENTS: u8 = 2;
-/// Threads that may block: two hashes, and the store's close. More would only wait for the same card.
+/// Threads that may block: two of them hash, two search, the others read mail for IMAP, write what comes in and look
+/// through it. More would only wait for the same card.
 const BLOCKING_THREADS_MAX: usize = 8;
 
 fn main() -> ExitCode {
