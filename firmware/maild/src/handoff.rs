@@ -22,7 +22,7 @@ use store::Store;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// When init has not said how the box is called.
 const HOST_NAME: &str = "postolka";
@@ -30,7 +30,10 @@ const PROVISION_NAME: &str = "postolka.toml";
 
 /// init takes us for dead after 60 s without.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
-const STATUS_EVERY: Duration = Duration::from_secs(30);
+/// How often is looked whether the console is still right.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// Each new status is a page on the console: on a box where mail comes all the time, so far apart.
+const STATUS_GAP: Duration = Duration::from_secs(60);
 /// A certificate is renewed months before its end, and one that a wrong clock made within the hour.
 const CERTIFICATE_EVERY: Duration = Duration::from_hours(1);
 /// Kept from init's deadline for the store's last checkpoint.
@@ -137,6 +140,8 @@ async fn attend(
     certificates.set_missed_tick_behavior(MissedTickBehavior::Delay);
     certificates.tick().await;
     let mut shown = String::new();
+    // The first change, such as the first message on a new box, is shown as soon as it is seen.
+    let mut may_change = Instant::now();
     loop {
         tokio::select! {
             received = control.receive() => match received?.message {
@@ -155,10 +160,13 @@ async fn attend(
             trouble = house.failed() => return Err(trouble),
             _ = terminate.recv() => return Ok(GRACE_AFTER_SIGNAL),
             _ = certificates.tick() => house.refresh_certificate(None),
-            _ = statuses.tick() => {
+            now = statuses.tick() => if shown.is_empty() || now >= may_change {
                 let text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
                 if text != shown {
                     control.send(&status(&text)).await.map_err(Trouble::System)?;
+                    if !shown.is_empty() {
+                        may_change = now + STATUS_GAP;
+                    }
                     shown = text;
                 }
             }

@@ -109,7 +109,7 @@ fn text(message: Option<FromMaild>) -> String {
 }
 
 #[test]
-fn what_init_hands_over_is_served_and_stop_ends_it_cleanly() {
+fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
     let folder = tempfile::tempdir().unwrap();
     let mut house = Box::start(folder.path());
     house.hand_over(folder.path(), Some(GOOD));
@@ -128,6 +128,16 @@ fn what_init_hands_over_is_served_and_stop_ends_it_cleanly() {
 
     let smtp = Box::address(&house.smtp);
     assert!(deliver(smtp, "anna@firma.test").starts_with("250 2.0.0"));
+    // The console becomes right soon.
+    let delivered = Instant::now();
+    let status = loop {
+        match house.next() {
+            Some(FromMaild::Alive) => {}
+            message => break text(message),
+        }
+    };
+    assert_eq!(status, "1 domain, 1 mailbox, 1 message");
+    assert!(delivered.elapsed() < Duration::from_secs(25));
     let (mut idle, greeting) = connect(smtp);
     assert!(greeting.starts_with("220 kestrel.example.net "), "{greeting}");
     // New addresses and a new name are taken while it serves.
