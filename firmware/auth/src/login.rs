@@ -66,6 +66,7 @@ pub enum LoginError {
 
 /// A login as it is being judged.
 struct Claim<'a> {
+    peer: IpAddr,
     source: Source,
     account: Option<Account>,
     password: &'a Secret<String>,
@@ -103,6 +104,7 @@ impl Auth {
     ) -> Result<Identity, LoginError> {
         let house = &self.house;
         let claim = Claim {
+            peer,
             source: Source::of(peer),
             account: house.find(login)?,
             password,
@@ -228,7 +230,8 @@ impl House {
         self.throttle().succeeded(claim.source, account.id, now);
         self.cache()
             .remember(account.id, &account.verifier, claim.password, now);
-        tracing::info!(source = %claim.source, account = %account.id, "logged in");
+        // For all protocols; the address as it was set up, never as it was typed (D38).
+        tracing::info!(client = %claim.peer, account = %account.address, "logged in");
         Identity {
             account: account.id,
             address: account.address.clone(),
