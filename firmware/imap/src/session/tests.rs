@@ -117,6 +117,7 @@ macro_rules! dialogues {
 dialogues! {
     append
     before_login
+    clients
     fetch
     fetch_sections
     flags_and_expunge
