@@ -20,6 +20,7 @@ use mail::{AccountId, MailboxId, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 /// Flaws told one by one; more are only counted.
 const FLAWS_MAX: usize = 100;
@@ -352,7 +353,7 @@ fn check_body(shared: &Shared, id: u64, row: &BlobRow, checked: &mut Checked) {
 /// The log, replayed from its beginning, says what the index says.
 fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Result<(), StoreError> {
     let storage = &*shared.storage;
-    let Some((segments, identity)) = Segments::find(storage)? else {
+    let Some((segments, identity)) = Segments::find(Arc::clone(&shared.storage))? else {
         checked.expect(false, || "there is no log".to_owned());
         return Ok(());
     };

@@ -124,6 +124,21 @@ impl StoreError {
         move |source| StoreError::Io { name, source }
     }
 
+    /// Whether it came from the index.
+    pub(crate) fn is_of_index(&self) -> bool {
+        matches!(self, StoreError::Index(_) | StoreError::IndexRow { .. })
+    }
+
+    /// Whether the index is at fault, and better made anew than believed. One that found no room is as it was.
+    pub(crate) fn casts_doubt_on_index(&self) -> bool {
+        match self {
+            StoreError::Index(error) => {
+                !matches!(&**error, redb::Error::Io(error) if crate::space::is_full(error))
+            }
+            error => error.is_of_index(),
+        }
+    }
+
     /// Whether the same request may succeed later without anyone's changing it.
     /// What is not temporary is either the caller's mistake or needs a person.
     pub fn is_temporary(&self) -> bool {

@@ -57,17 +57,32 @@ pub(crate) struct Ready {
     pub(crate) opened: Opened,
 }
 
-/// Opens the store in `storage`.
+/// Opens the store in `storage`. An index that fails on the way is made anew, once.
 pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready, StoreError> {
-    let mut opened = Opened::default();
     for folder in [SEGMENTS, BODIES] {
         storage.create_folder(folder).map_err(StoreError::io(folder))?;
     }
+    // Also when they are there: who made them may have ended before this.
+    storage.sync_folder("").map_err(StoreError::io(""))?;
+    // redb panics at some damage, and sees most of it only when it comes upon it.
+    let attempt = AssertUnwindSafe(|| attempt(Arc::clone(&storage), options, None));
+    let doubt = match std::panic::catch_unwind(attempt) {
+        Ok(Err(error)) if error.casts_doubt_on_index() => error.to_string(),
+        Ok(result) => return result,
+        Err(_) => "it is damaged".to_owned(),
+    };
+    tracing::error!(%doubt, "the index failed");
+    self::attempt(storage, options, Some(doubt))
+}
+
+/// Opens the store, with an index made anew if there is a `doubt` about the one that is there.
+fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) -> Result<Ready, StoreError> {
+    let mut opened = Opened::default();
     // What was being made when the power went: a segment, or the index of a check.
     remove_if_there(&*storage, SEGMENTS, segment::UNFINISHED)?;
     remove_if_there(&*storage, "", check::COMPARED)?;
-    let (segments, identity) = find_log(&*storage, &mut opened)?;
-    let (database, position) = open_index(&storage, &identity, options, &mut opened)?;
+    let (segments, identity) = find_log(&storage, &mut opened)?;
+    let (database, position) = open_index(&storage, &identity, options, doubt, &mut opened)?;
     compare_ends(&segments, position, &mut opened);
     let Replayed { log, lost_up_to } =
         bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
@@ -203,16 +218,11 @@ fn bring_up(
     };
     // A segment made just now may be filled; one of an earlier run never is.
     if opened.is_new {
-        let Segment {
-            number,
-            ref file,
-            octets,
-            ..
-        } = segments.list[0];
+        let first = &segments.list[0];
         log.active = Some(ActiveSegment {
-            number,
-            file: Arc::clone(file),
-            offset: next_block(octets),
+            number: first.number,
+            file: segments.file(first)?,
+            offset: next_block(first.octets),
         });
     } else if let Some((place, batch)) = last.filter(|(_, batch)| batch.is_whole) {
         let header = Header {
@@ -220,13 +230,7 @@ fn bring_up(
             number: log.next_segment,
             first_batch: batch.at.number,
         };
-        log.active = Some(copy_tail(
-            storage,
-            database,
-            &segments.list[place],
-            &batch,
-            header,
-        )?);
+        log.active = Some(copy_tail(storage, database, segments, place, &batch, header)?);
         log.next_segment += 1;
         opened.is_tail_copied = true;
     }
@@ -243,8 +247,8 @@ fn segment_octets(total_octets: u64) -> u64 {
     (total_octets / 32).clamp(MIB, 64 * MIB)
 }
 
-fn find_log(storage: &dyn Storage, opened: &mut Opened) -> Result<(Segments, Identity), StoreError> {
-    if let Some((segments, identity)) = Segments::find(storage)? {
+fn find_log(storage: &Arc<dyn Storage>, opened: &mut Opened) -> Result<(Segments, Identity), StoreError> {
+    if let Some((segments, identity)) = Segments::find(Arc::clone(storage))? {
         for segment in segments
             .list
             .iter()
@@ -263,26 +267,25 @@ fn find_log(storage: &dyn Storage, opened: &mut Opened) -> Result<(Segments, Ide
     }
     // An index without a log is left by a cut in the very first start, or by someone who deleted the
     // log. The first has no account yet.
-    if index_has_accounts(storage)? {
+    if index_has_accounts(&**storage)? {
         return Err(StoreError::LogMissing {
             found: "an index with accounts",
         });
     }
     opened.is_new = true;
-    let identity = Identity::random(storage)?;
+    let identity = Identity::random(&**storage)?;
     // The identity is durable with the first segment; the store is nothing before that.
     let header = Header {
         identity,
         number: 1,
         first_batch: 1,
     };
-    let file = segment::create(storage, header, None)?;
-    let mut segments = Segments::none(identity);
+    segment::create(&**storage, header, None)?;
+    let mut segments = Segments::none(Arc::clone(storage), identity);
     segments.list.push(Segment {
         number: 1,
         name: segment::name(1),
         octets: BLOCK_OCTETS,
-        file,
         first_batch: Some(1),
     });
     Ok((segments, identity))
@@ -334,6 +337,7 @@ fn open_index(
     storage: &Arc<dyn Storage>,
     identity: &Identity,
     options: &Options,
+    doubt: Option<String>,
     opened: &mut Opened,
 ) -> Result<(Database, Position), StoreError> {
     let builder = || {
@@ -348,12 +352,15 @@ fn open_index(
             let position = position_of(&database, identity)?;
             Ok(position.map(|position| (database, position)))
         };
-        // redb panics at some damage. Whatever it says, the log can do without it.
-        let reason = match std::panic::catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok(Some(found))) => return Ok(found),
-            Ok(Ok(None)) => "it is of another store, or of another format".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it is damaged".to_owned(),
+        // Whatever it says, the log can do without it.
+        let reason = match doubt {
+            Some(doubt) => doubt,
+            None => match std::panic::catch_unwind(AssertUnwindSafe(open)) {
+                Ok(Ok(Some(found))) => return Ok(found),
+                Ok(Ok(None)) => "it is of another store, or of another format".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it is damaged".to_owned(),
+            },
         };
         opened.index_rebuilt = Some(reason);
         storage.remove(index::FILE).map_err(StoreError::io(index::FILE))?;

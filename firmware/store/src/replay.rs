@@ -185,7 +185,8 @@ impl Replay<'_> {
     /// Looks at what is left of a batch.
     fn damaged(&mut self, segment: &Segment, batch: &Batch) -> Result<(), StoreError> {
         let mut records = 0;
-        for record in batch.records(&*segment.file, self.sealer) {
+        let file = self.segments.file(segment)?;
+        for record in batch.records(&*file, self.sealer) {
             if matches!(
                 record.map_err(StoreError::io(&segment.name))?,
                 FoundRecord::Damaged
@@ -223,8 +224,9 @@ impl Replay<'_> {
         let mut effects = Effects::default();
         for (place, batch) in batches {
             let segment = &self.segments.list[*place];
+            let file = self.segments.file(segment)?;
             let mut unreadable = 0;
-            for record in batch.records(&*segment.file, self.sealer) {
+            for record in batch.records(&*file, self.sealer) {
                 match record.map_err(StoreError::io(&segment.name))? {
                     FoundRecord::Mutation { mutation, body_at } => {
                         let at = RecordAt {
@@ -271,24 +273,27 @@ impl Replay<'_> {
 pub(crate) fn copy_tail(
     storage: &dyn Storage,
     database: &Database,
-    from: &Segment,
+    segments: &Segments,
+    place: usize,
     batch: &Batch,
     header: Header,
 ) -> Result<ActiveSegment, StoreError> {
     let sealer = Sealer::new(&header.identity);
+    let from = &segments.list[place];
+    let file = segments.file(from)?;
     let io = || StoreError::io(&from.name);
     let to = BatchAt {
         segment: header.number,
         offset: BLOCK_OCTETS,
         number: batch.at.number,
     };
-    let octets = batch.moved(&*from.file, to, &sealer).map_err(io())?;
-    let file = segment::create(storage, header, Some(&octets))?;
+    let octets = batch.moved(&*file, to, &sealer).map_err(io())?;
+    let copy = segment::create(storage, header, Some(&octets))?;
     let end = next_block(BLOCK_OCTETS + octets.len() as u64);
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::None)?;
     let mut tables = Tables::open(&transaction)?;
-    for record in batch.records(&*from.file, &sealer) {
+    for record in batch.records(&*file, &sealer) {
         if let FoundRecord::Mutation {
             mutation: Mutation::Append(appended),
             body_at,
@@ -310,7 +315,7 @@ pub(crate) fn copy_tail(
     transaction.commit()?;
     Ok(ActiveSegment {
         number: header.number,
-        file,
+        file: copy,
         offset: end,
     })
 }

@@ -51,8 +51,9 @@ impl Request for Pulse {
 pub(crate) trait Job: Send {
     /// Octets that it adds to a batch.
     fn body_octets(&self) -> u64;
-    /// Decides it. `None`: nothing is to be written.
-    fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Option<Mutation>;
+    /// Decides it. `None`: nothing is to be written. An error is one of the index, and so not of this request
+    /// alone.
+    fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Result<Option<Mutation>, StoreError>;
     /// The octets that go into the batch.
     fn bodies(&self) -> Vec<&[u8]>;
     /// A record that names its bodies may be on the disk.
@@ -89,7 +90,7 @@ impl<Q: Request> Job for Pending<Q> {
             .sum()
     }
 
-    fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Option<Mutation> {
+    fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Result<Option<Mutation>, StoreError> {
         let decided = if is_low && self.request.needs_room() {
             Err(StoreError::Full)
         } else if self.body_octets() > RECORD_BODY_OCTETS_MAX {
@@ -101,10 +102,11 @@ impl<Q: Request> Job for Pending<Q> {
         };
         let (mutation, reply) = match decided {
             Ok((mutation, reply)) => (mutation, Ok(reply)),
+            Err(error) if error.is_of_index() => return Err(error),
             Err(error) => (None, Err(error)),
         };
         self.reply = reply;
-        mutation
+        Ok(mutation)
     }
 
     fn bodies(&self) -> Vec<&[u8]> {

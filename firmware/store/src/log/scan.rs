@@ -6,14 +6,13 @@ use super::segment::{self, Found, Header};
 use super::{BLOCK_OCTETS, SEGMENTS, next_block};
 use crate::error::StoreError;
 use crate::storage::{File, Storage};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A segment that was found.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn File>,
     pub(crate) octets: u64,
     /// `None`: the header is damaged, or not of this store.
     pub(crate) first_batch: Option<u64>,
@@ -23,13 +22,16 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct Segments {
     pub(crate) list: Vec<Segment>,
+    storage: Arc<dyn Storage>,
+    /// The one opened last. Descriptors are few, and segments may be thousands.
+    opened: Mutex<Option<(u64, Arc<dyn File>)>>,
     identity: Identity,
     sealer: Sealer,
 }
 
 impl Segments {
     /// Finds all segments. `None`: there is none, not even a damaged one.
-    pub(crate) fn find(storage: &dyn Storage) -> Result<Option<(Segments, Identity)>, StoreError> {
+    pub(crate) fn find(storage: Arc<dyn Storage>) -> Result<Option<(Segments, Identity)>, StoreError> {
         let mut numbers: Vec<u64> = Vec::new();
         for name in storage.list(SEGMENTS).map_err(StoreError::io(SEGMENTS))? {
             numbers.extend(segment::number(&name));
@@ -54,7 +56,6 @@ impl Segments {
                 Segment {
                     number,
                     name,
-                    file,
                     octets,
                     first_batch: None,
                 },
@@ -84,20 +85,38 @@ impl Segments {
         Ok(Some((
             Segments {
                 list,
-                identity,
-                sealer: Sealer::new(&identity),
+                ..Segments::none(storage, identity)
             },
             identity,
         )))
     }
 
     /// None yet.
-    pub(crate) fn none(identity: Identity) -> Segments {
+    pub(crate) fn none(storage: Arc<dyn Storage>, identity: Identity) -> Segments {
         Segments {
             list: Vec::new(),
+            storage,
+            opened: Mutex::default(),
             identity,
             sealer: Sealer::new(&identity),
         }
+    }
+
+    /// The file of a segment.
+    pub(crate) fn file(&self, segment: &Segment) -> Result<Arc<dyn File>, StoreError> {
+        let mut opened = self
+            .opened
+            .lock()
+            .expect("nothing panics while it holds this lock");
+        if let Some((number, file)) = &*opened
+            && *number == segment.number
+        {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.storage.open(&segment.name);
+        let file = file.map_err(StoreError::io(&segment.name))?;
+        *opened = Some((segment.number, Arc::clone(&file)));
+        Ok(file)
     }
 
     /// The first batch of a segment at `offset` or behind it, whole or damaged.
@@ -108,15 +127,12 @@ impl Segments {
     pub(crate) fn next_batch(&self, segment: &Segment, offset: u64) -> Result<Option<Batch>, StoreError> {
         let mut unreadable = None;
         let mut offset = next_block(offset);
+        let file = self.file(segment)?;
         while offset < segment.octets {
             let Segment {
-                file,
-                octets,
-                number,
-                name,
-                ..
+                octets, number, name, ..
             } = segment;
-            match batch::find(&**file, *octets, *number, offset, &self.identity, &self.sealer) {
+            match batch::find(&*file, *octets, *number, offset, &self.identity, &self.sealer) {
                 Ok(FoundBatch::Batch(batch)) => return Ok(Some(batch)),
                 Ok(FoundBatch::Newer { format }) => {
                     let what = format!("a batch of format {format}");

@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///
 /// # What a power cut leaves
 /// - A file's content and length are durable after [`File::sync`].
-/// - A name (new, renamed, removed) is durable after [`Storage::sync_folder`] of the folder it is in.
+/// - A name of a file or a folder (new, renamed, removed) is durable after [`Storage::sync_folder`] of the folder it is in.
 /// - Of everything else any part may have survived, in pieces of a sector.
 pub trait Storage: Send + Sync + Debug {
     /// Makes a new, empty file. It is an error if the name exists.
@@ -26,7 +26,7 @@ pub trait Storage: Send + Sync + Debug {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
     /// The names in a folder, without the folder's own, in no order.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-    /// Makes a folder if it is missing. Its name is durable when this returns.
+    /// Makes a folder in the store's if it is missing.
     fn create_folder(&self, folder: &str) -> io::Result<()>;
     /// Gives a file another name in the same folder, in place of what had that name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

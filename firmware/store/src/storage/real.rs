@@ -82,8 +82,7 @@ impl Storage for RealStorage {
         if path.is_dir() {
             return Ok(());
         }
-        fs::create_dir(&path)?;
-        self.sync_folder("")
+        fs::create_dir(&path)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -34,6 +34,8 @@ pub struct Plan {
     pub capacity_octets: Option<u64>,
     /// Reads of files whose name begins so fail.
     pub unreadable: Option<&'static str>,
+    /// The most files open at a time.
+    pub open_files_max: Option<usize>,
 }
 
 /// What was done to the disk.
@@ -59,12 +61,17 @@ struct Disk {
     nodes: BTreeMap<u64, Node>,
     next_node: u64,
     folders: BTreeSet<String>,
+    durable_folders: BTreeSet<String>,
+    /// Pages of files that cannot be read any more.
+    spoiled: BTreeSet<(u64, usize)>,
+    open_files: usize,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     /// Changes of names that are not durable, with their folder.
     pending_names: Vec<(String, NameChange)>,
     /// What the next power-on finds.
     after_cut: Option<BTreeMap<String, Vec<u8>>>,
+    folders_after_cut: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,6 +155,7 @@ impl Sim {
         let disk = Disk {
             random: seed,
             folders: BTreeSet::from([String::new()]),
+            durable_folders: BTreeSet::from([String::new()]),
             ..Disk::default()
         };
         Sim {
@@ -184,7 +192,8 @@ impl Sim {
         let files = disk.after_cut.clone().expect("it was cut above");
         let mut next = Disk {
             random: seed,
-            folders: disk.folders.clone(),
+            folders: disk.folders_after_cut.clone(),
+            durable_folders: disk.folders_after_cut.clone(),
             ..Disk::default()
         };
         for (name, content) in files {
@@ -214,6 +223,13 @@ impl Sim {
         let node = disk.nodes.get_mut(&node).expect("names have nodes");
         node.live[place(offset)] ^= mask;
         node.durable = node.live.clone();
+    }
+
+    /// The page of a file with octet `offset` cannot be read any more.
+    pub fn spoil(&self, name: &str, offset: u64) {
+        let mut disk = self.disk();
+        let node = disk.names[name];
+        disk.spoiled.insert((node, place(offset) / PAGE_OCTETS));
     }
 
     /// What all files take of the disk.
@@ -314,6 +330,19 @@ impl Disk {
             }
             files.insert(name, content);
         }
+        let mut folders = self.durable_folders.clone();
+        for folder in self
+            .folders
+            .difference(&self.durable_folders)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            if self.random() % 8 < survives_of_8 {
+                folders.insert(folder);
+            }
+        }
+        files.retain(|name, _| folders.contains(&folder_of(name)));
+        self.folders_after_cut = folders;
         self.after_cut = Some(files);
     }
 
@@ -351,6 +380,9 @@ impl Storage for Sim {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk();
         disk.call()?;
+        if !disk.folders.contains(&folder_of(name)) {
+            return Err(not_found(name));
+        }
         if disk.names.contains_key(name) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, name.to_owned()));
         }
@@ -360,6 +392,7 @@ impl Storage for Sim {
         disk.names.insert(name.to_owned(), node);
         disk.pending_names
             .push((folder_of(name), NameChange::Set(name.to_owned(), node)));
+        disk.open_files += 1;
         drop(disk);
         Ok(Arc::new(SimFile {
             sim: self.clone(),
@@ -368,9 +401,13 @@ impl Storage for Sim {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let disk = self.disk();
+        let mut disk = self.disk();
         disk.alive()?;
         let node = *disk.names.get(name).ok_or_else(|| not_found(name))?;
+        if disk.plan.open_files_max.is_some_and(|max| disk.open_files >= max) {
+            return Err(io::Error::other("too many open files"));
+        }
+        disk.open_files += 1;
         drop(disk);
         Ok(Arc::new(SimFile {
             sim: self.clone(),
@@ -423,6 +460,13 @@ impl Storage for Sim {
         if disk.ignores_sync_of(&format!("folder {folder}")) {
             return Ok(());
         }
+        let made: Vec<_> = disk
+            .folders
+            .iter()
+            .filter(|made| folder_of(made) == folder)
+            .cloned()
+            .collect();
+        disk.durable_folders.extend(made);
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut disk.pending_names)
             .into_iter()
             .partition(|(of, _)| of == folder);
@@ -463,6 +507,14 @@ impl Storage for Sim {
 struct SimFile {
     sim: Sim,
     node: u64,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        if let Ok(mut disk) = self.sim.disk.lock() {
+            disk.open_files -= 1;
+        }
+    }
 }
 
 impl SimFile {
@@ -516,6 +568,10 @@ impl File for SimFile {
             .unreadable
             .is_some_and(|prefix| disk.name_of(self.node).starts_with(prefix))
         {
+            return Err(io::Error::other("the sector cannot be read"));
+        }
+        let is_spoiled = |page| disk.spoiled.contains(&(self.node, page));
+        if pages(place(offset), octets.len()).any(is_spoiled) {
             return Err(io::Error::other("the sector cannot be read"));
         }
         let content = &disk.nodes[&self.node].live;
@@ -583,6 +639,10 @@ mod tests {
         let mut contents_lost = 0;
         for seed in 0..100 {
             let sim = Sim::new(seed);
+            for folder in ["bodies", "log"] {
+                sim.create_folder(folder).unwrap();
+            }
+            sim.sync_folder("").unwrap();
             sim.plan(Plan {
                 ignored_syncs: Some("folder bodies"),
                 ..Plan::default()

@@ -64,7 +64,7 @@ fn messages(count: u64) -> (Sim, Vec<(u64, u64)>) {
         drop(direct);
         after
     };
-    let (segments, _) = Segments::find(&sim).unwrap().unwrap();
+    let (segments, _) = Segments::find(Arc::new(sim.clone())).unwrap().unwrap();
     let mut batches = Vec::new();
     for segment in &segments.list {
         let mut offset = 0;
@@ -190,7 +190,7 @@ fn d10_the_body_file_of_a_lost_record_is_never_swept() {
         let deliver = direct.delivery(&[U1], &noise(1, octets)).unwrap();
         direct.ask(deliver).unwrap();
     }
-    let (segments, _) = Segments::find(&sim).unwrap().unwrap();
+    let (segments, _) = Segments::find(Arc::new(sim.clone())).unwrap().unwrap();
     let first = segments.next_batch(&segments.list[0], 0).unwrap().unwrap();
     let damaged = sim.reboot(7);
     drop(direct);
@@ -270,8 +270,9 @@ fn a_record_of_an_unknown_kind_stops_the_start_with_a_sentence() {
     let rebooted = sim.reboot(1);
     drop(direct);
     let sim = rebooted;
-    let (segments, identity) = Segments::find(&sim).unwrap().unwrap();
+    let (segments, identity) = Segments::find(Arc::new(sim.clone())).unwrap().unwrap();
     let last = segments.list.last().unwrap();
+    let file = segments.file(last).unwrap();
     let at = BatchAt {
         segment: last.number,
         offset: last.octets.next_multiple_of(4096),
@@ -279,8 +280,8 @@ fn a_record_of_an_unknown_kind_stops_the_start_with_a_sentence() {
     };
     let mut later = BatchBuilder::new(&crate::log::seal::Sealer::new(&identity), identity, at);
     later.push_encoded(9_999, 1, b"who knows", std::iter::empty());
-    last.file.write_all_at(&later.finish(), at.offset).unwrap();
-    last.file.sync().unwrap();
+    file.write_all_at(&later.finish(), at.offset).unwrap();
+    file.sync().unwrap();
     let before: Vec<_> = sim
         .names()
         .iter()
@@ -303,8 +304,9 @@ fn a_record_of_an_unknown_kind_stops_the_start_with_a_sentence() {
 #[test]
 fn d10_a_record_that_cannot_be_read_is_reported_as_lost() {
     let (sim, _) = messages(2);
-    let (segments, identity) = Segments::find(&sim).unwrap().unwrap();
+    let (segments, identity) = Segments::find(Arc::new(sim.clone())).unwrap().unwrap();
     let last = segments.list.last().unwrap();
+    let file = segments.file(last).unwrap();
     let at = BatchAt {
         segment: last.number,
         offset: last.octets.next_multiple_of(4096),
@@ -312,8 +314,8 @@ fn d10_a_record_that_cannot_be_read_is_reported_as_lost() {
     };
     let mut odd = BatchBuilder::new(&crate::log::seal::Sealer::new(&identity), identity, at);
     odd.push_encoded(16, 1, b"not what postcard writes", std::iter::empty());
-    last.file.write_all_at(&odd.finish(), at.offset).unwrap();
-    last.file.sync().unwrap();
+    file.write_all_at(&odd.finish(), at.offset).unwrap();
+    file.sync().unwrap();
     let mut direct = Direct::open(&sim).unwrap();
     assert!(
         matches!(

@@ -3,7 +3,7 @@
 use super::workload::*;
 use super::*;
 use crate::storage::sim::{Plan, Sim};
-use crate::{Expunge, FlagChange, StoreError, StoreFlags};
+use crate::{Expunge, FlagChange, StoreError, StoreFlags, View};
 use mail::SystemFlags;
 use std::io::ErrorKind;
 
@@ -376,4 +376,119 @@ fn d11_an_index_that_cannot_be_read_is_made_anew_from_the_log() {
         assert_eq!(direct.state(), state, "octet {offset} of the index flipped");
         direct.check();
     }
+}
+
+/// D11: whichever page of the index cannot be read, the store is as it was after at most one more start.
+#[test]
+fn d11_an_index_with_an_unreadable_page_is_made_anew() {
+    let sim = Sim::new(1);
+    let mut direct = Direct::open(&sim).unwrap();
+    for number in 0..30 {
+        step(&mut direct, 5, number).unwrap();
+    }
+    let state = direct.state();
+    direct.writer.checkpoint();
+    let sim = sim.reboot(1);
+    drop(direct);
+    let pages = sim.content("index.redb").len() / 4096;
+    let mut made_anew = 0;
+    for page in 0..pages {
+        let sim = sim.reboot(1);
+        sim.spoil("index.redb", page as u64 * 4096);
+        let mut direct = Direct::open(&sim).unwrap_or_else(|error| panic!("page {page}: {error}"));
+        made_anew += usize::from(direct.opened.index_rebuilt.is_some());
+        // Somebody comes upon it, and then somebody wants to write.
+        let looked = View::new(Arc::clone(&direct.shared)).and_then(|view| view.dump());
+        let pulse = direct.ask(crate::request::Pulse);
+        if looked.is_err() {
+            assert!(
+                matches!(pulse, Err(StoreError::Stopped { .. })),
+                "page {page}: nobody noticed"
+            );
+            drop(direct);
+            direct = Direct::open(&sim).unwrap_or_else(|error| panic!("page {page}: {error}"));
+            assert!(direct.opened.index_rebuilt.is_some(), "page {page}");
+            made_anew += 1;
+        }
+        assert_eq!(direct.state(), state, "page {page}");
+    }
+    assert!(made_anew > 5, "{made_anew} of {pages}");
+}
+
+/// D8, D11: the kernel forgets pages whose sync failed, and keeps showing them. An index of which some never
+/// got to the disk is not gone on with.
+#[test]
+fn d8_an_index_whose_sync_failed_is_made_anew() {
+    for seed in 0..8 {
+        let sim = Sim::new(seed);
+        let mut direct = Direct::open(&sim).unwrap();
+        for number in 0..10 {
+            step(&mut direct, 5, number).unwrap();
+        }
+        let state = direct.state();
+        sim.plan(Plan {
+            failing_syncs: Some("index.redb"),
+            ..Plan::default()
+        });
+        direct.writer.checkpoint();
+        assert!(matches!(
+            direct.ask(crate::request::Pulse),
+            Err(StoreError::Stopped { .. })
+        ));
+        sim.plan(Plan::default());
+        drop(direct);
+        let direct = Direct::open(&sim).unwrap();
+        assert!(direct.opened.index_rebuilt.is_some());
+        assert_eq!(direct.state(), state);
+        let after = sim.reboot(seed);
+        drop(direct);
+        let direct = Direct::open(&after).unwrap();
+        assert_eq!(direct.state(), state, "seed {seed}");
+        direct.check();
+    }
+}
+
+/// D1: the start that made the folders failed; the one after relies on them.
+#[test]
+fn d1_a_folder_made_by_a_start_that_failed_is_durable_after_the_next() {
+    for seed in 0..64 {
+        let sim = Sim::new(seed);
+        sim.plan(Plan {
+            fail_at: Some((3, ErrorKind::Other)),
+            ..Plan::default()
+        });
+        assert!(Direct::open(&sim).is_err());
+        let mut direct = Direct::open(&sim).unwrap();
+        step(&mut direct, seed, 0).unwrap();
+        let state = direct.state();
+        let after = sim.reboot(seed);
+        drop(direct);
+        let direct = Direct::open(&after).unwrap();
+        assert_eq!(direct.state(), state, "seed {seed}");
+    }
+}
+
+/// D18: a store of many segments is opened and checked with few descriptors.
+#[test]
+fn d18_segments_are_not_all_open_at_once() {
+    let sim = Sim::new(1);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 1, 0).unwrap();
+    for number in 0..30 {
+        let deliver = direct.delivery(&[U1], &noise(number, 50_000)).unwrap();
+        direct.ask(deliver).unwrap();
+    }
+    let state = direct.state();
+    let sim = sim.reboot(1);
+    drop(direct);
+    crate::Storage::remove(&sim, "index.redb").unwrap();
+    let segments = sim.names().iter().filter(|name| name.starts_with("log/")).count();
+    assert!(segments > 25, "{segments}");
+    sim.plan(Plan {
+        open_files_max: Some(14),
+        ..Plan::default()
+    });
+    let direct = Direct::open(&sim).unwrap();
+    assert_eq!(direct.state(), state);
+    direct.check();
 }

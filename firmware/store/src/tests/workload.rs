@@ -27,11 +27,12 @@ pub(crate) type State = String;
 
 impl Direct {
     pub(crate) fn open(sim: &Sim) -> Result<Direct, StoreError> {
+        let storage: Arc<dyn crate::Storage> = Arc::new(sim.clone());
         let Ready {
             shared,
             writer,
             opened,
-        } = open(Arc::new(sim.clone()), &options())?;
+        } = open(storage, &options())?;
         Ok(Direct {
             shared,
             writer,

@@ -6,14 +6,14 @@
 //! - A batch is written only after the one before is synced.
 //! - After a write or sync that failed in an unknown way nothing is written until the store is opened
 //!   again. A failed sync is never tried again: the kernel may have dropped the octets and call the
-//!   second one good.
+//!   second one good. An index that failed is removed: the log can do without it.
 
 pub(crate) mod queue;
 
 use crate::error::StoreError;
 use crate::index::apply::{Effects, RecordAt, apply};
 use crate::index::rows;
-use crate::index::{STATE, Tables, state};
+use crate::index::{self, STATE, Tables, state};
 use crate::log::batch::{BatchAt, BatchBuilder};
 use crate::log::body;
 use crate::log::segment::{self, Header, NotCreated};
@@ -166,6 +166,13 @@ impl Writer {
     fn stop(&mut self, error: &StoreError) {
         let reason = error.to_string();
         tracing::error!(%reason, "the store stops writing");
+        if error.casts_doubt_on_index() {
+            // What a failed sync left in the page cache counts as written, and what cannot be read now cannot be
+            // read then: the next start makes the index anew. Who has it open reads on.
+            if let Err(error) = self.shared.storage.remove(index::FILE) {
+                tracing::warn!(%error, "the index was not removed");
+            }
+        }
         self.shared.stopped.send_replace(Some(reason.clone()));
         self.stopped = Some(reason);
     }
@@ -188,7 +195,7 @@ impl Writer {
         let mut tables = Tables::open(&transaction)?;
         for (job, is_written) in jobs.iter_mut().zip(&mut written) {
             let is_low = self.shared.space.is_low_with(batch.octets() + job.body_octets());
-            let Some(mutation) = job.decide(&tables, is_low) else {
+            let Some(mutation) = job.decide(&tables, is_low)? else {
                 continue;
             };
             let body_at = batch.push(&mutation, job.bodies().into_iter());
