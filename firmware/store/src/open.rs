@@ -65,14 +65,14 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
     // Also when they are there: who made them may have ended before this.
     storage.sync_folder("").map_err(StoreError::io(""))?;
     // redb panics at some damage, and sees most of it only when it comes upon it.
-    let attempt = AssertUnwindSafe(|| attempt(Arc::clone(&storage), options, None));
-    let doubt = match std::panic::catch_unwind(attempt) {
+    let first = || attempt(Arc::clone(&storage), options, None);
+    let doubt = match std::panic::catch_unwind(AssertUnwindSafe(first)) {
         Ok(Err(error)) if error.casts_doubt_on_index() => error.to_string(),
         Ok(result) => return result,
         Err(_) => "it is damaged".to_owned(),
     };
     tracing::error!(%doubt, "the index failed");
-    self::attempt(storage, options, Some(doubt))
+    attempt(storage, options, Some(doubt))
 }
 
 /// Opens the store, with an index made anew if there is a `doubt` about the one that is there.
@@ -94,6 +94,7 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     }
     sweep(&*storage, &database, &mut opened)?;
     checkpoint(&database)?;
+    remove_if_there(&*storage, "", index::SUSPECT)?;
 
     let (space, segment_octets) = space(&storage, options)?;
     let sealer = Sealer::new(&identity);
@@ -308,16 +309,14 @@ fn remove_if_there(storage: &dyn Storage, folder: &str, name: &str) -> Result<()
     storage.remove(&name).map_err(StoreError::io(&name))
 }
 
-fn has_index(storage: &dyn Storage) -> Result<bool, StoreError> {
-    Ok(storage
-        .list("")
-        .map_err(StoreError::io(""))?
-        .iter()
-        .any(|name| name == index::FILE))
+/// Whether the store's own folder has a file of this name.
+fn has(storage: &dyn Storage, name: &str) -> Result<bool, StoreError> {
+    let names = storage.list("").map_err(StoreError::io(""))?;
+    Ok(names.iter().any(|found| found == name))
 }
 
 fn index_has_accounts(storage: &dyn Storage) -> Result<bool, StoreError> {
-    if !has_index(storage)? {
+    if !has(storage, index::FILE)? {
         return Ok(false);
     }
     let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
@@ -345,10 +344,16 @@ fn open_index(
         builder.set_cache_size(options.index_cache_octets);
         builder
     };
-    if has_index(&**storage)? {
+    let is_suspect = has(&**storage, index::SUSPECT)?;
+    if is_suspect {
+        tracing::warn!("the writer panicked; the index is verified");
+    }
+    if has(&**storage, index::FILE)? {
         let open = || -> Result<Option<(Database, Position)>, StoreError> {
             let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
-            let database = builder().create_with_backend(Backend(file))?;
+            let database = builder()
+                .set_check_integrity_on_open(is_suspect)
+                .create_with_backend(Backend(file))?;
             let position = position_of(&database, identity)?;
             Ok(position.map(|position| (database, position)))
         };

@@ -16,6 +16,9 @@ pub(crate) const FORMAT: u64 = 1;
 /// The name of the index file.
 pub(crate) const FILE: &str = "index.redb";
 
+/// A file of this name says that the writer panicked: the index has to show that it is whole.
+pub(crate) const SUSPECT: &str = "index.suspect";
+
 macro_rules! tables {
     ($($(#[$doc:meta])* $field:ident $constant:ident ($name:literal): $key:ty => $value:ty;)*) => {
         $($(#[$doc])* pub(crate) const $constant: TableDefinition<'static, $key, $value> = TableDefinition::new($name);)*

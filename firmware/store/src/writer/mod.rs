@@ -21,7 +21,7 @@ use crate::log::{BLOCK_OCTETS, next_block};
 use crate::request::Job;
 use crate::shared::Shared;
 use crate::space;
-use crate::storage::File;
+use crate::storage::{File, Storage};
 use mail::{AccountId, ModSeq};
 use queue::Taken;
 use redb::{Database, Durability};
@@ -114,7 +114,7 @@ impl Writer {
 
     /// Serves requests until the queue is closed and empty; then the last checkpoint.
     pub(crate) fn run(mut self) {
-        let _abort = AbortOnPanic;
+        let _abort = AbortOnPanic(Arc::clone(&self.shared.storage));
         loop {
             let is_dirty = self.log_octets_since > 0 && self.stopped.is_none();
             let until_checkpoint = is_dirty.then(|| {
@@ -338,13 +338,17 @@ fn highest_modseqs(effects: &Effects, tables: &Tables<'_>) -> Result<Vec<(Accoun
     effects.changed.iter().map(modseq).collect()
 }
 
-/// A panic here may have left the index half changed: the process ends, and the next one replays.
-struct AbortOnPanic;
+/// A panic here may have left the index half changed: the process ends, and the next one replays. What the index
+/// has on the disk may be the cause: it is looked at closely before it is used again, or the next process would
+/// end like this one.
+struct AbortOnPanic(Arc<dyn Storage>);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("the store's writer panicked");
+            // Also when it is there already.
+            let _ = self.0.create(index::SUSPECT);
             std::process::abort();
         }
     }
