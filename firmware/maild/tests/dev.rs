@@ -3,13 +3,14 @@
 
 mod common;
 
-use common::{GOOD, Running, connect, deliver, dev, maild};
+use common::{GOOD, Running, connect, deliver, deliver_text, dev, maild};
 use nix::sys::signal::Signal;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn file(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("postolka.toml");
@@ -212,4 +213,50 @@ fn d38_no_password_is_kept_or_logged_in_the_clear() {
         }
     }
     assert!(files >= 5, "the canary was looked for in {files} files only");
+}
+
+/// Here a file cannot grow over 1 MiB, which is as good as a disk that fails.
+#[test]
+fn a_store_that_stops_writing_ends_it_with_a_sentence_and_the_next_one_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = dev(folder.path(), Some(&file(folder.path(), GOOD)));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut house = Running::start(&mut command);
+    house.ready();
+    let smtp = house.address("smtp");
+    // Text that does not get shorter: the digits of a sequence that never repeats.
+    let mut state = 1_u64;
+    let mut text = || {
+        let mut text = String::new();
+        while text.len() < 200_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let _ = write!(text, "{:08x}\r\n", state >> 32);
+        }
+        text
+    };
+    let mut accepted = 0;
+    let last = loop {
+        let reply = deliver_text(smtp, "anna@firma.test", &text());
+        if !reply.starts_with("250") {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 100, "the disk does not fail");
+    };
+    assert!(last.starts_with("451 "), "{last}");
+    let (status, said) = house.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("maild: the store stopped writing: "), "{said}");
+
+    let mut again = Running::start(&mut dev(folder.path(), None));
+    again.ready();
+    assert!(deliver(again.address("smtp"), "anna@firma.test").starts_with("250"));
+    assert!(accepted > 0);
 }

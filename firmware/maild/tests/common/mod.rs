@@ -147,6 +147,11 @@ pub fn connect(address: SocketAddr) -> (BufReader<TcpStream>, String) {
 
 /// Delivers a message in the clear; gives the last reply.
 pub fn deliver(address: SocketAddr, recipient: &str) -> String {
+    deliver_text(address, recipient, "Hello\r\n")
+}
+
+/// Delivers a message with this text, which is lines without a dot in front.
+pub fn deliver_text(address: SocketAddr, recipient: &str, text: &str) -> String {
     let (mut socket, _) = connect(address);
     let mut say = |text: &str| {
         socket.get_mut().write_all(text.as_bytes()).unwrap();
@@ -166,5 +171,7 @@ pub fn deliver(address: SocketAddr, recipient: &str) -> String {
         return reply;
     }
     say("DATA\r\n");
-    say("From: sender@client.example\r\nSubject: test\r\n\r\nHello\r\n.\r\n")
+    say(&format!(
+        "From: sender@client.example\r\nSubject: test\r\n\r\n{text}.\r\n"
+    ))
 }
