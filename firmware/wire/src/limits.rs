@@ -28,8 +28,6 @@ pub const DELIVERY_HEADER_OCTETS_MAX: usize = 4096;
 /// A command line with its CRLF. RFC 5321 §4.5.3.1.4 asks for 512; parameters of extensions add to
 /// it (SIZE 26, SMTP AUTH 500, DSN 500), and RFC 4954 §4 wants 12 288 for an AUTH response.
 pub const SMTP_COMMAND_OCTETS_MAX: usize = 2048;
-/// An AUTH response line with its CRLF (RFC 4954 §4).
-pub const SMTP_AUTH_LINE_OCTETS_MAX: usize = 12_288;
 /// Recipients of one transaction. RFC 5321 §4.5.3.1.8 asks for at least 100; Postfix takes 1 000.
 pub const SMTP_RECIPIENTS_MAX: usize = 1_000;
 /// RFC 5321 §4.5.3.1.1.
