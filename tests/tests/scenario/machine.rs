@@ -7,11 +7,12 @@ use e2e::client::Reply;
 use e2e::mail::{ATTACHMENT_OCTETS, own_prefix, random_message, short_message, with_attachment};
 use e2e::oracle::{Fate, Oracle};
 use e2e::runner::Outcome;
-use e2e::stage::BootedImage;
+use e2e::stage::{Booted, BootedImage};
 use e2e::{Account, Appliance, Office, Plan, Service, Smtp, Stage};
 
 e2e::scenarios![; own
     the_power_button_stops_it_and_the_mail_is_there,
+    d1_each_250_stands_behind_a_flush_of_the_disk,
     d21_a_killed_maild_is_a_pause_and_not_a_refusal,
     it_works_in_256_mib,
     the_disk_grows_when_it_is_larger,
@@ -46,6 +47,45 @@ fn the_power_button_stops_it_and_the_mail_is_there(_stage: &dyn Stage) -> Outcom
     assert_eq!(fetched.len(), 1, "and nothing half-made");
     own_prefix(&fetched[0].octets, &message)?;
     Ok(())
+}
+
+/// D1: the disk itself was told to make it durable, before each reply. No cut of the power would show a missing sync here,
+/// for this computer's cache outlives the machine; QEMU counts what the machine asked of its disk.
+fn d1_each_250_stands_behind_a_flush_of_the_disk(_stage: &dyn Stage) -> Outcome {
+    const MESSAGES: u64 = 60;
+    let mut booted = BootedImage::new()?.machine(Plan::of(Office::for_names(["anna"])))?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let mut smtp = (&booted as &dyn Appliance).smtp()?;
+    let before = flushes(&booted)?;
+    for number in 0..MESSAGES {
+        let message = short_message(
+            SENDER,
+            &account.address,
+            &format!("flush{number}@client.example.org"),
+        );
+        let flushed = flushes(&booted)?;
+        assert_eq!(smtp.deliver(SENDER, &account.address, &message)?.code, 250);
+        assert!(
+            flushes(&booted)? > flushed,
+            "message {number} was acknowledged without a flush"
+        );
+    }
+    println!("{MESSAGES} messages took {} flushes", flushes(&booted)? - before);
+    Ok(())
+}
+
+/// How often the machine has flushed its data disk.
+fn flushes(booted: &Booted) -> Result<u64, Box<dyn std::error::Error>> {
+    let devices = booted.on()?.control("query-blockstats", &serde_json::json!({}))?;
+    let devices = devices.as_array().ok_or("QEMU tells no disks")?;
+    let data = devices
+        .iter()
+        .find(|device| device["device"] == "data")
+        .ok_or("QEMU tells no disk 'data'")?;
+    Ok(data["stats"]["flush_operations"]
+        .as_u64()
+        .ok_or("QEMU counts no flushes")?)
 }
 
 /// D21, D2: the listening sockets are init's, so clients wait in the backlog while maild is started again.
@@ -172,7 +212,7 @@ fn the_disk_grows_when_it_is_larger(_stage: &dyn Stage) -> Outcome {
 }
 
 /// The size of /data in MiB, told by the kernel of the box.
-fn data_mib(booted: &e2e::stage::Booted) -> Result<u64, Box<dyn std::error::Error>> {
+fn data_mib(booted: &Booted) -> Result<u64, Box<dyn std::error::Error>> {
     let answer = booted.drill("d")?;
     let line = answer
         .lines()
