@@ -83,7 +83,7 @@ pub(crate) fn helo(host_name: &Domain, output: &mut Output) {
     line(output, format_args!("250 {host_name}"));
 }
 
-/// The answer to `EHLO`: the extensions of [`OFFERED`](crate::OFFERED), one a line.
+/// The answer to `EHLO`: the extensions of [`OFFERED`], one a line.
 pub(crate) fn ehlo(host_name: &Domain, is_tls: bool, output: &mut Output) {
     line(output, format_args!("250-{host_name}"));
     let is_listed = |when: When| when == When::Always || !is_tls;

@@ -4,7 +4,7 @@
 //! - Times are milliseconds of a clock that never steps; nothing here reads one.
 //! - Between `Lease` and `LeaseLost` the machine holds that lease; no `LeaseLost` comes without a lease before it.
 //! - Whatever a server sends, the machine sends at most one datagram for it, and retransmissions wait at least
-//!   [`RETRY_MS_MIN`]: a hostile server cannot make it flood the network.
+//!   `RETRY_MS_MIN`: a hostile server cannot make it flood the network.
 
 mod message;
 
