@@ -2,7 +2,8 @@
 //! named as the first process (`rdinit=/drill`). It leaves a child behind and becomes /init at once.
 //!
 //! The child takes orders on a serial line of its own, a letter and a line end, and ends each answer with a dot:
-//! `k` kills maild, `m` tells what memory is used, `d` tells the size of /data.
+//! `k` kills maild, `m` tells what memory is used, `d` tells the size of /data, `p` tells what powers maild and netd have
+//! and how /data is mounted.
 //!
 //! Compiled by `src/stage/drill.rs`, for the box, with the standard library only.
 
@@ -45,6 +46,7 @@ fn serve() {
             "k" => kill_maild(),
             "m" => memory(),
             "d" => size_of_data(),
+            "p" => powers(),
             _ => "unknown\n".to_owned(),
         };
         let _ = answers.write_all(format!("{answer}.\n").as_bytes());
@@ -65,7 +67,10 @@ fn kill_maild() -> String {
 fn memory() -> String {
     let mut answer = String::new();
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    for line in info.lines().filter(|line| line.starts_with("MemTotal") || line.starts_with("MemAvailable")) {
+    for line in info
+        .lines()
+        .filter(|line| line.starts_with("MemTotal") || line.starts_with("MemAvailable"))
+    {
         answer.push_str(&format!("{line}\n"));
     }
     for (pid, name) in processes() {
@@ -74,6 +79,34 @@ fn memory() -> String {
         if let Some(resident) = status.lines().find(|line| line.starts_with("VmRSS")) {
             answer.push_str(&format!("{name} {resident}\n"));
         }
+    }
+    answer
+}
+
+fn powers() -> String {
+    let mut answer = String::new();
+    for (pid, name) in processes()
+        .into_iter()
+        .filter(|(_, name)| name == "maild" || name == "netd")
+    {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        for line in status.lines().filter(|line| {
+            ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs"]
+                .iter()
+                .any(|of| line.starts_with(of))
+        }) {
+            answer.push_str(&format!(
+                "{name} {}\n",
+                line.split_whitespace().collect::<Vec<_>>().join(" ")
+            ));
+        }
+    }
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    for line in mounts
+        .lines()
+        .filter(|line| line.split(' ').nth(1) == Some("/data"))
+    {
+        answer.push_str(&format!("mount {line}\n"));
     }
     answer
 }

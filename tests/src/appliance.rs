@@ -147,6 +147,8 @@ pub struct Plan {
     pub memory_mib: Option<u32>,
     /// Its data disk.
     pub disk_mib: Option<u64>,
+    /// What its clock shows when it is turned on, as `1970-01-01`. A process has the clock of this computer.
+    pub clock: Option<&'static str>,
 }
 
 impl Plan {
@@ -156,6 +158,7 @@ impl Plan {
             office,
             memory_mib: None,
             disk_mib: None,
+            clock: None,
         }
     }
 }

@@ -84,6 +84,9 @@ impl BootedImage {
         if let Some(mib) = plan.memory_mib {
             builder = builder.memory(mib);
         }
+        if let Some(clock) = plan.clock {
+            builder = builder.arguments(&["-rtc", &format!("base={clock}")]);
+        }
         let socket = folder.path().join("drill");
         if self.drill.is_some() {
             let arguments = drill::arguments(&socket);
@@ -144,7 +147,7 @@ impl Booted {
         self.machine.as_ref().ok_or_else(|| io::Error::other("it is off"))
     }
 
-    /// Gives the drill an order: `m` for memory, `d` for the size of the disk.
+    /// Gives the drill an order: `m` for memory, `d` for the size of the disk, `p` for the powers of the programs.
     ///
     /// # Errors
     /// There is none in this machine, or it does not answer.

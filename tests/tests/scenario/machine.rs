@@ -14,6 +14,8 @@ e2e::scenarios![; own
     the_power_button_stops_it_and_the_mail_is_there,
     d1_each_250_stands_behind_a_flush_of_the_disk,
     d21_a_killed_maild_is_a_pause_and_not_a_refusal,
+    d13_a_box_without_a_clock_takes_mail,
+    d43_the_programs_have_no_power,
     it_works_in_256_mib,
     the_disk_grows_when_it_is_larger,
     d9_a_full_disk_refuses_mail_and_recovers,
@@ -128,6 +130,70 @@ fn d21_a_killed_maild_is_a_pause_and_not_a_refusal(_stage: &dyn Stage) -> Outcom
         assert_eq!(found.acknowledged as u64, (kill + 1) * 5);
     }
     println!("{}", booted.drill("m")?);
+    Ok(())
+}
+
+/// D13: the clock is never before the date of the firmware, whatever the hardware says.
+fn d13_a_box_without_a_clock_takes_mail(_stage: &dyn Stage) -> Outcome {
+    let mut plan = Plan::of(Office::for_names(["anna"]));
+    plan.clock = Some("1970-01-01");
+    let mut booted = BootedImage::new()?.machine(plan)?;
+    booted.start()?;
+    let account = booted.office().accounts[0].clone();
+    let appliance: &dyn Appliance = &booted;
+    let message = short_message(SENDER, &account.address, "clock@client.example.org");
+    appliance.deliver(&account, &message)?;
+    // The certificate was made by that clock, and is checked by ours.
+    let mut imap = appliance.imap_of(&account)?;
+    imap.ok("SELECT INBOX")?;
+    let fetched = imap.fetch_all()?;
+    let prefix = own_prefix(&fetched[0].octets, &message)?;
+    let received = e2e::mail::field(prefix.as_bytes(), "Received").ok_or("no Received field")?;
+    let year = received
+        .split(' ')
+        .rev()
+        .nth(2)
+        .and_then(|year| year.parse::<u32>().ok());
+    assert!(year.is_some_and(|year| year >= 2026), "{received}");
+    Ok(())
+}
+
+/// D43, as far as it goes today: own users, no capability, no way to get one, and nothing on /data runs.
+fn d43_the_programs_have_no_power(_stage: &dyn Stage) -> Outcome {
+    let mut booted = BootedImage::new()?
+        .with_drill()?
+        .machine(Plan::of(Office::for_names(["anna"])))?;
+    booted.start()?;
+    let told = booted.drill("p")?;
+    let mut users = Vec::new();
+    for program in ["maild", "netd"] {
+        let value = |name: &str| {
+            let start = format!("{program} {name}: ");
+            told.lines()
+                .find_map(|line| line.strip_prefix(&start))
+                .map(str::to_owned)
+        };
+        for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(
+                value(capabilities).as_deref(),
+                Some("0000000000000000"),
+                "{program} {capabilities}:\n{told}"
+            );
+        }
+        assert_eq!(value("NoNewPrivs").as_deref(), Some("1"), "{program}:\n{told}");
+        let user = value("Uid").ok_or("the drill tells no user")?;
+        assert!(user.split(' ').all(|id| id != "0"), "{program} is root:\n{told}");
+        users.push(user);
+    }
+    assert_ne!(users[0], users[1], "one user for two programs");
+    let mount = told
+        .lines()
+        .find(|line| line.starts_with("mount "))
+        .ok_or("/data is not mounted")?;
+    let options: Vec<&str> = mount.split([' ', ',']).collect();
+    for option in ["nosuid", "nodev", "noexec"] {
+        assert!(options.contains(&option), "{option}: {mount}");
+    }
     Ok(())
 }
 
