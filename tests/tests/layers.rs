@@ -206,7 +206,6 @@ impl Workspace {
                 "--format-version",
                 "1",
                 "--locked",
-                "--offline",
                 // The box; crates for other systems are neither linked nor downloaded.
                 "--filter-platform",
                 "aarch64-unknown-linux-musl",
@@ -259,15 +258,7 @@ impl Workspace {
 /// metadata's graph: that one names optional dependencies that no feature has asked for.
 fn linked_into(program: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--package",
-            program,
-            "--edges",
-            "normal",
-        ])
+        .args(["tree", "--locked", "--package", program, "--edges", "normal"])
         .args([
             "--target",
             "aarch64-unknown-linux-musl",
