@@ -59,12 +59,13 @@ impl Delivery {
         &self.house.check_buffer
     }
 
-    /// Whether there is room for new mail, before anything of it is said.
+    /// Whether there is room for a message of `octets` (what the client declares; `None` if it does
+    /// not), before anything of it is sent (S2, S8).
     ///
     /// # Errors
     /// [`AdmitError::DiskLow`].
-    pub fn admit(&self) -> Result<(), AdmitError> {
-        match self.house.store.space() {
+    pub fn admit(&self, octets: Option<u64>) -> Result<(), AdmitError> {
+        match self.house.store.space_for(octets.unwrap_or(0)) {
             Space::Enough => Ok(()),
             Space::Low => Err(AdmitError::DiskLow),
         }

@@ -523,7 +523,7 @@ async fn s8_a_low_disk_takes_no_mail() {
         ..Options::default()
     };
     let house = house_with(&[("anna@firma.test", None)], &[], options).await;
-    assert!(house.delivery.admit().is_err());
+    assert!(house.delivery.admit(None).is_err());
     assert!(matches!(house.delivery.open(), Err(ContentError::DiskFull)));
     assert_eq!(house.route("anna@firma.test").unwrap(), ["anna@firma.test"]);
     assert_eq!(house.inbox("anna@firma.test").len(), 0);
@@ -539,5 +539,16 @@ async fn as11_a_header_bomb_is_not_kept() {
     assert!(matches!(
         house.content(&unending),
         Err(ContentError::HeaderTooLarge)
+    ));
+}
+
+/// S2: a size that the disk has no room for is refused when it is declared, a smaller one is not.
+#[tokio::test]
+async fn s2_a_declared_size_without_room_is_refused_before_it_is_sent() {
+    let house = house_with(&[("anna@firma.test", None)], &[], Options::default()).await;
+    assert!(house.delivery.admit(Some(1000)).is_ok());
+    assert!(matches!(
+        house.delivery.admit(Some(u64::MAX)),
+        Err(crate::AdmitError::DiskLow)
     ));
 }

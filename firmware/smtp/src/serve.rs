@@ -52,7 +52,7 @@ pub struct Host {
 impl net::Host<Session> for Host {
     async fn answer(&mut self, need: Need) -> Answer {
         match need {
-            Need::Admit => Answer::Admitted(self.delivery.admit()),
+            Need::Admit { octets } => Answer::Admitted(self.delivery.admit(octets)),
             Need::Route { forward_path, octets } => Answer::Routed(self.route(forward_path, octets)),
             Need::Open => Answer::Opened(self.open()),
             Need::Keep(octets) => Answer::Kept(self.keep(octets).await),

@@ -36,7 +36,10 @@ use wire::{Input, Line, LineReader, Moment, Output, Peer, Step, TlsFacts};
 #[derive(Debug)]
 pub enum Need {
     /// May a message come at all? Asked at `MAIL`.
-    Admit,
+    Admit {
+        /// What the client declared.
+        octets: Option<u64>,
+    },
     /// Where does mail to this path go? Asked at `RCPT`.
     Route {
         /// The recipient.
@@ -338,7 +341,9 @@ impl Session {
             recipients: 0,
             mailboxes: BTreeSet::new(),
         });
-        Ok(Need::Admit)
+        Ok(Need::Admit {
+            octets: mail.size_octets,
+        })
     }
 
     fn rcpt(

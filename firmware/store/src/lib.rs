@@ -145,7 +145,12 @@ impl Store {
 
     /// Whether there is room for new mail.
     pub fn space(&self) -> Space {
-        if self.handle.shared.space.is_low() {
+        self.space_for(0)
+    }
+
+    /// Whether there is room for new mail of `octets`.
+    pub fn space_for(&self, octets: u64) -> Space {
+        if self.handle.shared.space.is_low_with(octets) {
             Space::Low
         } else {
             Space::Enough

@@ -92,8 +92,8 @@ impl Town {
 impl House<Session> for Town {
     fn answer(&mut self, need: Need) -> Answer {
         match need {
-            Need::Admit if self.is_disk_low => Answer::Admitted(Err(AdmitError::DiskLow)),
-            Need::Admit => Answer::Admitted(Ok(())),
+            Need::Admit { .. } if self.is_disk_low => Answer::Admitted(Err(AdmitError::DiskLow)),
+            Need::Admit { .. } => Answer::Admitted(Ok(())),
             Need::Route { forward_path, octets } => Answer::Routed(self.route(forward_path, octets)),
             Need::Open if self.is_disk_low => Answer::Opened(Err(ContentError::DiskFull)),
             Need::Open => {
