@@ -16,6 +16,16 @@ use crate::tool;
 pub(crate) const ZBOOT: &str = "kernel";
 pub(crate) const BARE: &str = "Image";
 
+/// Device trees of the boards that do not bring their own: the tree's name, in its folder of the source.
+pub(crate) const DEVICE_TREES: [&str; 5] = [
+    "bcm2837-rpi-3-a-plus.dtb",
+    "bcm2837-rpi-3-b.dtb",
+    "bcm2837-rpi-3-b-plus.dtb",
+    "bcm2711-rpi-4-b.dtb",
+    "bcm2711-rpi-400.dtb",
+];
+const DEVICE_TREE_VENDOR: &str = "broadcom";
+
 /// What Kbuild would otherwise take from the clock and the machine. Whoever builds gets the same octets.
 pub(crate) const IDENTITY: [(&str, &str); 4] = [
     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 2026"),
@@ -83,6 +93,10 @@ pub(crate) fn build(
     copy(&boot.join("vmlinuz.efi"), &finished.join(ZBOOT))?;
     copy(&boot.join("Image"), &finished.join(BARE))?;
     copy(&out.join(".config"), &finished.join("config"))?;
+    let trees = out.join("arch/arm64/boot/dts").join(DEVICE_TREE_VENDOR);
+    for name in DEVICE_TREES {
+        copy(&trees.join(name), &finished.join(name))?;
+    }
     remove_folder(place)?;
     fs::rename(&finished, place).map_err(Error::file("move a kernel to", place))?;
     remove_folder(&work)
@@ -152,6 +166,7 @@ fn compile(tree: &Path, out: &Path, version: &str, log: &Path) -> Result<(), Err
     command
         .arg(format!("-j{jobs}"))
         .arg("vmlinuz.efi")
+        .args(DEVICE_TREES.map(|name| format!("{DEVICE_TREE_VENDOR}/{name}")))
         .stdout(Stdio::piped())
         .stderr(errors);
     let mut child = command

@@ -30,6 +30,8 @@ pub(crate) struct Kernel {
     pub(crate) zboot: PathBuf,
     /// The bare kernel: what `qemu-system-aarch64 -kernel` starts. QEMU 10.0 unpacks gzip zboots only.
     pub(crate) bare: PathBuf,
+    /// The device trees of the boards whose firmware brings none.
+    pub(crate) device_trees: Vec<PathBuf>,
 }
 
 /// Gives the kernel from the cache, building it first where it is not there.
@@ -83,11 +85,14 @@ fn key(source: &Source, compiler: &str) -> String {
 
 fn cached(place: &Path, source: &Source) -> Option<Kernel> {
     let (zboot, bare) = (place.join(build::ZBOOT), place.join(build::BARE));
-    (zboot.is_file() && bare.is_file()).then(|| Kernel {
+    let device_trees: Vec<PathBuf> = build::DEVICE_TREES.map(|name| place.join(name)).into();
+    let is_whole = [&zboot, &bare].into_iter().chain(&device_trees).all(|file| file.is_file());
+    is_whole.then(|| Kernel {
         version: source.version.clone(),
         pinned: source.is_pinned(),
         zboot,
         bare,
+        device_trees,
     })
 }
 

@@ -1,0 +1,166 @@
+//! Which slot is started. Pure: the loader and the tests each give it a [`Media`].
+//!
+//! ```text
+//! read both copies ── none valid ──▶ both slots verified; the higher version, uncounted; init begins a new bootstate
+//!        │
+//!        ▼
+//! for each slot by priority that is good or has tries left:
+//!    not good: one try less → write, flush, read back    ── impossible ──▶ next slot
+//!    verify, load                                        ── refused ─────▶ remember why, next slot
+//!    start it
+//! none: each slot once more, whatever is remembered: a version that verifies is better than a brick
+//! none: nothing can be started
+//! ```
+//!
+//! # Invariants
+//! - A slot that is not known to be good is never started without a try less on the disk.
+//! - What is started was verified in memory and is not read again.
+//! - The newest valid copy of the bootstate is never written over.
+
+use crate::bootstate::{COPY_OCTETS, Copy, Fault, Found, Slot, State};
+
+/// The disk and the firmware, as the decision needs them.
+pub trait Media {
+    /// Reads a copy of the bootstate; `None` if the disk does not give it.
+    fn read_copy(&mut self, copy: Copy) -> Option<[u8; COPY_OCTETS]>;
+
+    /// Writes a copy and makes it durable; whether that went well, as far as the disk says. It is read back after.
+    fn write_copy(&mut self, copy: Copy, octets: &[u8; COPY_OCTETS]) -> bool;
+
+    /// Reads a slot into memory and verifies that copy, for a box with these floors; gives its version. The slot before
+    /// may be forgotten.
+    fn load(&mut self, slot: Slot, min_epoch: u32, min_version: u64) -> Result<u64, Fault>;
+
+    /// Starts what was loaded last. Comes back only with a fault.
+    fn start(&mut self, slot: Slot, attempt: Attempt) -> Fault;
+
+    /// Is told what people should know, in the order of events.
+    fn report(&mut self, event: Event);
+}
+
+/// How a slot is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is good.
+    Good,
+    /// It is on trial, and this is its n-th try; the first is 1.
+    Trial(u8),
+    /// It is not good and was not counted: nothing else can be started, or the bootstate is lost.
+    Uncounted,
+}
+
+/// What people should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// One copy of the bootstate is not valid.
+    CopyTorn(Copy),
+    /// Both are not.
+    BootstateLost,
+    /// A slot was passed over.
+    PassedOver(Slot, Fault),
+    /// A slot on trial was passed over, since the try could not be written down.
+    NotCounted(Slot),
+    /// This one is started now.
+    Starting(Slot, Attempt),
+}
+
+/// Decides, and starts. Comes back only if nothing could be started.
+pub fn boot(media: &mut impl Media) {
+    let first = media.read_copy(Copy::First);
+    let second = media.read_copy(Copy::Second);
+    let found = Found::new(first.as_ref(), second.as_ref());
+    let Some(state) = found.state else {
+        media.report(Event::BootstateLost);
+        return by_version(media);
+    };
+    for (copy, torn) in Copy::ALL.into_iter().zip(found.torn) {
+        if torn {
+            media.report(Event::CopyTorn(copy));
+        }
+    }
+    by_priority(media, found, state);
+}
+
+/// The ordinary way.
+fn by_priority(media: &mut impl Media, mut found: Found, mut state: State) {
+    let mut was_started = [false; 2];
+    for (slot, was_started) in state.order().into_iter().zip(&mut was_started) {
+        let now = *state.slot(slot);
+        if !now.is_bootable() {
+            // Why it is not is remembered from before; only a slot that has used up its tries is told of here.
+            if now.priority > 0 && now.fault.is_none() {
+                media.report(Event::PassedOver(slot, Fault::TriesSpent));
+                state.slot_mut(slot).fault = Some(Fault::TriesSpent);
+            } else if let Some(fault) = now.fault {
+                media.report(Event::PassedOver(slot, fault));
+            }
+            continue;
+        }
+        let attempt = if now.is_good {
+            Attempt::Good
+        } else {
+            state.slot_mut(slot).tries = now.tries - 1;
+            Attempt::Trial(crate::bootstate::TRIES.saturating_sub(now.tries) + 1)
+        };
+        state.last = Some(slot);
+        // A good slot's bootstate is written too where it says something new; that it cannot be is no reason to stay.
+        let is_new = found.state != Some(state);
+        if is_new && !write(media, &mut found, &state) && !now.is_good {
+            state.slot_mut(slot).tries = now.tries;
+            media.report(Event::NotCounted(slot));
+            continue;
+        }
+        *was_started = true;
+        let fault = try_slot(media, slot, &state, attempt);
+        state.slot_mut(slot).fault = Some(fault);
+    }
+    // Nothing is left that may be started by the rules. What verifies may be all the same: the alternative is a brick.
+    for (slot, was_started) in state.order().into_iter().zip(was_started) {
+        if !was_started {
+            try_slot(media, slot, &state, Attempt::Uncounted);
+        }
+    }
+    // Why is kept for whoever gets to read it.
+    write(media, &mut found, &state);
+}
+
+/// Loads and starts a slot; gives the fault that let it come back.
+fn try_slot(media: &mut impl Media, slot: Slot, state: &State, attempt: Attempt) -> Fault {
+    let fault = match media.load(slot, state.min_epoch, state.min_version) {
+        Ok(_) => {
+            media.report(Event::Starting(slot, attempt));
+            media.start(slot, attempt)
+        }
+        Err(fault) => fault,
+    };
+    media.report(Event::PassedOver(slot, fault));
+    fault
+}
+
+/// Without a bootstate: the higher version of those that verify. The floors are lost with it.
+fn by_version(media: &mut impl Media) {
+    let versions = Slot::ALL.map(|slot| media.load(slot, 0, 0));
+    let mut order = Slot::ALL;
+    if versions[1].unwrap_or(0) > versions[0].unwrap_or(0) {
+        order.reverse();
+    }
+    let state = State::default();
+    for slot in order {
+        try_slot(media, slot, &state, Attempt::Uncounted);
+    }
+}
+
+/// Writes the state and reads it back; whether it is there.
+fn write(media: &mut impl Media, found: &mut Found, state: &State) -> bool {
+    let (copy, octets) = found.next(state);
+    let is_written = media.write_copy(copy, &octets) && media.read_copy(copy) == Some(octets);
+    // Whatever lies there now: it is not counted on until it is read anew.
+    if is_written {
+        let (first, second) = (media.read_copy(Copy::First), media.read_copy(Copy::Second));
+        *found = Found::new(first.as_ref(), second.as_ref());
+    }
+    is_written
+}
+
+#[cfg(test)]
+mod tests;
