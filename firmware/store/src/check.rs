@@ -15,6 +15,7 @@ use crate::log::scan::{Position, Segments};
 use crate::log::segment;
 use crate::open::{Opened, found_index};
 use crate::replay::Replay;
+use crate::self_test::SELF_TEST;
 use crate::shared::Shared;
 use mail::{AccountId, MailboxId, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
@@ -50,7 +51,7 @@ impl fmt::Display for Flaw {
 }
 
 impl Checked {
-    fn expect(&mut self, holds: bool, flaw: impl FnOnce() -> String) {
+    pub(crate) fn expect(&mut self, holds: bool, flaw: impl FnOnce() -> String) {
         if holds {
             return;
         }
@@ -219,13 +220,13 @@ fn check_mailboxes(
     Ok(())
 }
 
-fn check_accounts(tables: &ReadTables, checked: &mut Checked) -> Result<(), StoreError> {
+pub(crate) fn check_accounts(tables: &ReadTables, checked: &mut Checked) -> Result<(), StoreError> {
     let next_account = rows::counter(&tables.state, state::NEXT_ACCOUNT)?;
     let mut used: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
     for found in tables.mailbox.iter()? {
         let (key, value) = found?;
         let row = MailboxRow::from_octets(value.value())?;
-        let exists = tables.account.get(row.account.0)?.is_some();
+        let exists = tables.account.get(row.account.0)?.is_some() || row.account == SELF_TEST;
         checked.expect(exists, || {
             format!("mailbox {} is nobody's", MailboxId(key.value()))
         });
@@ -319,11 +320,35 @@ fn check_blobs(
     Ok(())
 }
 
-fn check_body(shared: &Shared, id: u64, row: &BlobRow, checked: &mut Checked) {
-    let (name, offset) = match row.place {
+/// Reads the first octets of a body; gives how many.
+pub(crate) fn check_first_frame(shared: &Shared, row: &BlobRow) -> Result<u64, StoreError> {
+    let Some(frame) = row.frames.first() else {
+        return Ok(0);
+    };
+    let (name, offset) = place(row);
+    let file = shared.files.get(&*shared.storage, &name, row.place);
+    let file = file.map_err(StoreError::io(name.clone()))?;
+    let at = FrameAt {
+        place: 0,
+        stored_at: 0,
+        octets_at: 0,
+    };
+    let octets = frames::read(frame, at, &shared.sealer, &name, offset, |octets, offset| {
+        file.read_exact_at(octets, offset)
+    })?;
+    Ok(octets.len() as u64)
+}
+
+/// The file that holds a body, and where in it the body begins.
+fn place(row: &BlobRow) -> (String, u64) {
+    match row.place {
         BlobPlace::Segment { number, offset } => (segment::name(number), offset),
         BlobPlace::File { number } => (file_name(number), 0),
-    };
+    }
+}
+
+fn check_body(shared: &Shared, id: u64, row: &BlobRow, checked: &mut Checked) {
+    let (name, offset) = place(row);
     let file = match shared.files.get(&*shared.storage, &name, row.place) {
         Ok(file) => file,
         Err(error) => return checked.expect(false, || format!("body {id}: {name}: {error}")),

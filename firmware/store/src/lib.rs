@@ -11,6 +11,7 @@ mod message;
 mod open;
 mod replay;
 mod request;
+mod self_test;
 mod shared;
 mod space;
 mod storage;
@@ -33,6 +34,7 @@ pub use message::{
 };
 pub use open::Opened;
 pub use replay::Damage;
+pub use self_test::{SELF_TEST, Sampled};
 pub use space::Space;
 #[cfg(any(test, feature = "testing"))]
 pub use storage::sim;
@@ -42,11 +44,12 @@ pub use view::{Entry, Message, View};
 use account::SetVerifier;
 use mail::{AccountId, MailboxId, Uid};
 use request::{Pending, Pulse, Request};
+use self_test::{CloseSelfTest, OpenSelfTest};
 use shared::Shared;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How a store is to be run. The defaults are those of the box.
@@ -183,6 +186,29 @@ impl Store {
     /// Recomputes every invariant from nothing and says which do not hold. Reads all there is.
     pub fn check(&self) -> Result<Checked, StoreError> {
         check::check(&self.handle.shared)
+    }
+
+    /// Checks as much as can be checked until `until`, on a store of any size: that this version reads what it finds
+    /// (all accounts and mailboxes, the newest and the oldest bodies), and then one mailbox after the other, its
+    /// counters against its messages. The log behind the last checkpoint was checked when the store was opened.
+    pub fn check_until(&self, until: Instant) -> Result<Sampled, StoreError> {
+        self_test::check_until(&self.handle.shared, until)
+    }
+
+    /// Makes the mailbox of the self-test, whose account is [`SELF_TEST`]. No login reaches it. Durable when it
+    /// returns `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when the disk is low.
+    pub async fn open_self_test(&self) -> Result<(), StoreError> {
+        // A power cut may have left it.
+        self.close_self_test().await?;
+        self.ask(OpenSelfTest).await
+    }
+
+    /// Deletes the mailbox of the self-test, if it is there, with what is in it. Durable when it returns `Ok`.
+    pub async fn close_self_test(&self) -> Result<(), StoreError> {
+        self.ask(CloseSelfTest).await
     }
 
     async fn ask<Q: Request>(&self, request: Q) -> Result<Q::Reply, StoreError> {

@@ -6,6 +6,7 @@ mod failures;
 mod kill;
 mod panics;
 mod power_cut;
+mod self_test;
 mod workload;
 
 use crate::{
