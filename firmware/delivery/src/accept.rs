@@ -8,7 +8,7 @@ use crate::{Delivery, is_full};
 use mail::{Flags, ForwardPath, ReversePath, Timestamp, TraceId};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
-use store::{Deliver, DeliveredCopy, StoreError};
+use store::{Deliver, DeliveredCopy, SELF_TEST, StoreError};
 
 /// What goes with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,13 @@ impl Delivery {
             copies,
         };
         let (id, mailboxes) = (trace.id, targets.len());
+        let is_self_test = targets.iter().all(|(_, target)| target.account == SELF_TEST);
         self.house.store.deliver(deliver).await?;
+        if is_self_test {
+            // The self-test says itself how it went, and mail of people is what this line counts.
+            tracing::debug!(trace = %id, "the self-test's message accepted");
+            return Ok(Accepted { trace: id });
+        }
         tracing::info!(
             trace = %id, octets, mailboxes,
             from = %envelope.reverse_path, client = %envelope.client.address,

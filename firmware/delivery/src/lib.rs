@@ -4,12 +4,14 @@ mod accept;
 mod check;
 mod content;
 mod route;
+mod self_test;
 mod trace_fields;
 
 pub use accept::{AcceptError, Accepted, Envelope};
 pub use check::{CheckBuffer, CheckError, Checked};
 pub use content::{Content, ContentError};
 pub use route::{Route, RouteError, Target, is_duty};
+pub use self_test::SelfTestDoor;
 pub use trace_fields::{Client, Protocol};
 
 use mail::{Domain, ForwardPath};
@@ -26,6 +28,7 @@ struct House {
     store: Store,
     host_name: Domain,
     check_buffer: CheckBuffer,
+    self_test: self_test::Door,
 }
 
 /// Why no message is wanted now.
@@ -43,6 +46,7 @@ impl Delivery {
             store,
             host_name,
             check_buffer: CheckBuffer::new(),
+            self_test: self_test::Door::default(),
         };
         Delivery {
             house: Arc::new(house),
@@ -77,8 +81,20 @@ impl Delivery {
     /// # Errors
     /// See [`RouteError`].
     pub fn route(&self, forward_path: ForwardPath, octets: Option<u64>) -> Result<Route, RouteError> {
+        if let Some(route) = self.house.self_test.route(&forward_path) {
+            return Ok(route);
+        }
         let view = self.house.store.view()?;
         route::route(&view, forward_path, octets)
+    }
+
+    /// Opens the door for one message of the box to itself, into the mailbox of
+    /// [`open_self_test`](Store::open_self_test).
+    ///
+    /// # Errors
+    /// When the system gives no random octets.
+    pub fn open_self_test(&self) -> Result<SelfTestDoor, getrandom::Error> {
+        SelfTestDoor::open(Arc::clone(&self.house))
     }
 
     /// Makes room for the content of a message.

@@ -552,3 +552,55 @@ async fn s2_a_declared_size_without_room_is_refused_before_it_is_sent() {
         Err(crate::AdmitError::DiskLow)
     ));
 }
+
+/// The self-test's address is one only while a self-test is under way, only once, and only for who knows it.
+#[tokio::test]
+async fn the_door_of_the_self_test_opens_once_and_for_its_address_alone() {
+    let house = house(&[]).await;
+    let refused = |to: &str| matches!(house.route(to), Err(RouteError::NotHosted));
+    let old = house.delivery.open_self_test().unwrap().address().to_string();
+    assert!(refused(&old), "it is shut with its door");
+
+    let door = house.delivery.open_self_test().unwrap();
+    let to = door.address().to_string();
+    assert_ne!(to, old);
+    let (local_part, domain) = to.split_once('@').unwrap();
+    assert_eq!(local_part.len(), 32);
+    assert!(refused(&old), "another time's address");
+    for wrong in [
+        format!("postmaster@{domain}"),
+        format!("{}@{domain}", &local_part[1..]),
+        format!("{local_part}x@{domain}"),
+    ] {
+        assert!(refused(&wrong), "{wrong}");
+    }
+    let at_home = house.route(&format!("{local_part}@firma.test"));
+    assert!(matches!(at_home, Err(RouteError::UnknownUser)));
+    let first = house.delivery.route(path("anna@firma.test"), None).unwrap();
+    let route = house.delivery.route(path(&to), None).unwrap();
+    assert_eq!(route.targets.len(), 1);
+    assert_eq!(route.targets[0].account, store::SELF_TEST);
+    assert!(refused(&to), "a second recipient of that name");
+
+    // The message is in the mailbox, if that is there, and in no other.
+    let text = b"Subject: to myself\r\n\r\nhello\r\n";
+    let accept = |route: Route| {
+        let content = house.content(text).unwrap();
+        house.delivery.accept(envelope(vec![route]), content)
+    };
+    let without = accept(route.clone()).await;
+    assert!(matches!(
+        without,
+        Err(AcceptError::Store(store::StoreError::NoAccount))
+    ));
+    house.store.open_self_test().await.unwrap();
+    accept(route).await.unwrap();
+    let view = house.store.view().unwrap();
+    let mailbox = view.mailbox_by_name(store::SELF_TEST, &MailboxName::inbox());
+    assert_eq!(view.status(mailbox.unwrap().unwrap().id).unwrap().messages, 1);
+    assert_eq!(house.inbox("anna@firma.test").len(), 0);
+    accept(first).await.unwrap();
+    assert_eq!(house.inbox("anna@firma.test").len(), 1);
+    drop(view);
+    house.store.close_self_test().await.unwrap();
+}
