@@ -124,6 +124,11 @@ impl Authority {
         *digest.as_ref().first_chunk().expect("SHA-256 has 32 octets")
     }
 
+    /// Its certificate, which clients of the box trust.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// Where its certificate lies for people to take.
     pub fn public_file(&self) -> PathBuf {
         self.folder.join(PUBLIC_FILE)

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod authority;
+pub mod call;
 mod clock;
 pub mod listener;
 pub mod pump;

@@ -6,7 +6,7 @@
 use crate::pump::End;
 use crate::tls::Tls;
 use crate::{Shutdown, Stream};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -75,6 +75,8 @@ struct Counted {
 struct Open {
     total: usize,
     by_source: HashMap<Source, usize>,
+    /// Where the box calls itself from.
+    own: HashSet<SocketAddr>,
 }
 
 /// What happened since the start.
@@ -94,7 +96,21 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Permit {
     gate: Gate,
-    source: Source,
+    /// `None`: the box itself, which takes no place.
+    source: Option<Source>,
+}
+
+/// A call of the box to itself that is let in whatever the limits say. Dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct OwnCall {
+    gate: Gate,
+    from: SocketAddr,
+}
+
+impl Drop for OwnCall {
+    fn drop(&mut self) {
+        self.gate.open().own.remove(&self.from);
+    }
 }
 
 impl Gate {
@@ -122,8 +138,23 @@ impl Gate {
         open.by_source.insert(source, from_source + 1);
         Some(Permit {
             gate: self.clone(),
-            source,
+            source: Some(source),
         })
+    }
+
+    /// Lets the box's own connection `from` this address in without counting it: neither is a self-test turned away
+    /// because others fill the box, nor is anybody turned away because of it. Nobody else can come from an
+    /// address and port that this computer holds.
+    pub(crate) fn expect_own(&self, from: SocketAddr) -> OwnCall {
+        self.open().own.insert(from);
+        OwnCall {
+            gate: self.clone(),
+            from,
+        }
+    }
+
+    fn is_own(&self, peer: SocketAddr) -> bool {
+        self.open().own.contains(&peer)
     }
 
     /// What happened since the start.
@@ -144,13 +175,16 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let Some(source) = self.source else {
+            return;
+        };
         let mut open = self.gate.open();
         open.total -= 1;
         // Sources without a connection take no memory.
-        match open.by_source.get_mut(&self.source) {
+        match open.by_source.get_mut(&source) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                open.by_source.remove(&self.source);
+                open.by_source.remove(&source);
             }
         }
     }
@@ -224,7 +258,14 @@ fn admit<F, C>(
     let address = peer.ip().to_canonical();
     let source = Source::of(address);
     let tls = tls.clone();
-    let Some(permit) = gate.enter(source) else {
+    let is_own = gate.is_own(SocketAddr::new(address, peer.port()));
+    let permit = if is_own {
+        let gate = gate.clone();
+        Some(Permit { gate, source: None })
+    } else {
+        gate.enter(source)
+    };
+    let Some(permit) = permit else {
         gate.counters().refused.fetch_add(1, Ordering::Relaxed);
         tracing::info!(service = service.name, %address, "turned away: too many connections");
         if let Ok(place) = Arc::clone(&gate.0.refusals).try_acquire_owned() {
@@ -235,7 +276,9 @@ fn admit<F, C>(
         }
         return;
     };
-    gate.counters().accepted.fetch_add(1, Ordering::Relaxed);
+    if !is_own {
+        gate.counters().accepted.fetch_add(1, Ordering::Relaxed);
+    }
     connections.spawn(async move {
         tracing::debug!(service = service.name, %address, "connected");
         let end = if service.is_tls_first {
