@@ -49,11 +49,31 @@ impl Console {
 
     /// Like [`wait_for`](Self::wait_for), for what is written after a [`mark`](Self::mark).
     pub fn wait_for_after(&self, mark: usize, text: &str, within: Duration) -> Result<String, Error> {
+        self.wait_for_next(&mut mark.clone(), text, within)
+    }
+
+    /// Like [`wait_for`](Self::wait_for), for the n-th line with `text`; the first is 1. A machine that starts anew
+    /// writes the same lines again.
+    pub fn wait_for_nth(&self, n: usize, text: &str, within: Duration) -> Result<String, Error> {
+        let until = Instant::now() + within;
+        let mut mark = 0;
+        let mut line = String::new();
+        for _ in 0..n {
+            line = self.wait_for_next(&mut mark, text, until.saturating_duration_since(Instant::now()))?;
+        }
+        Ok(line)
+    }
+
+    /// Like [`wait_for_after`](Self::wait_for_after), and moves the mark behind the line that was found: the next call
+    /// goes on from there, so that a sequence of lines is waited for in its order.
+    pub fn wait_for_next(&self, mark: &mut usize, text: &str, within: Duration) -> Result<String, Error> {
         let until = Instant::now() + within;
         let mut state = self.state();
         loop {
-            if let Some(line) = whole_line_with(state.text.get(mark..).unwrap_or_default(), text) {
-                return Ok(line.to_owned());
+            if let Some((line, end)) = whole_line_with(state.text.get(*mark..).unwrap_or_default(), text) {
+                let line = line.to_owned();
+                *mark += end;
+                return Ok(line);
             }
             if state.closed {
                 return Err(Error::Ended {
@@ -138,13 +158,17 @@ impl Console {
     }
 }
 
-/// The first finished line with `text` in it, without its line end.
-fn whole_line_with<'a>(console: &'a str, text: &str) -> Option<&'a str> {
+/// The first finished line with `text` in it, without its line end, and where the next one begins.
+fn whole_line_with<'a>(console: &'a str, text: &str) -> Option<(&'a str, usize)> {
+    let mut end = 0;
     console
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))
-        .map(|line| line.trim_end_matches(['\r', '\n']))
-        .find(|line| line.contains(text))
+        .map(|line| {
+            end += line.len();
+            (line.trim_end_matches(['\r', '\n']), end)
+        })
+        .find(|(line, _)| line.contains(text))
 }
 
 fn tail(text: &str) -> String {
@@ -215,6 +239,34 @@ mod tests {
         console.push(b"ready 2\n");
         assert_eq!(console.wait_for_after(mark, "ready", AT_ONCE).unwrap(), "ready 2");
         assert_eq!(console.wait_for("ready", AT_ONCE).unwrap(), "ready 1");
+    }
+
+    #[test]
+    fn the_nth_line_is_waited_for() {
+        let console = console("boot 1\nup 1\nboot 2\n");
+        assert_eq!(console.wait_for_nth(1, "boot", AT_ONCE).unwrap(), "boot 1");
+        assert_eq!(console.wait_for_nth(2, "boot", AT_ONCE).unwrap(), "boot 2");
+        assert!(console.wait_for_nth(2, "up", AT_ONCE).is_err());
+        let writer = console.clone();
+        let thread = std::thread::spawn(move || writer.push(b"up 2\n"));
+        assert_eq!(console.wait_for_nth(2, "up", SOON).unwrap(), "up 2");
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn lines_are_waited_for_in_their_order() {
+        let console = console("slot A\nslot B\nslot A\n");
+        let mut mark = 0;
+        assert_eq!(
+            console.wait_for_next(&mut mark, "slot B", AT_ONCE).unwrap(),
+            "slot B"
+        );
+        assert_eq!(
+            console.wait_for_next(&mut mark, "slot A", AT_ONCE).unwrap(),
+            "slot A"
+        );
+        assert!(console.wait_for_next(&mut mark, "slot", AT_ONCE).is_err());
+        assert_eq!(mark, console.mark());
     }
 
     #[test]

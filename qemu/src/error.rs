@@ -9,11 +9,11 @@ use thiserror::Error;
 /// Everything this crate reports.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A program that is needed is not installed.
-    #[error("'{program}' is not installed (Debian: apt install {package}; QEMU 10 or newer is needed)")]
+    /// A program or a firmware that is needed is not installed.
+    #[error("'{what}' is not installed (Debian package: {package})")]
     Missing {
         /// What was to be run.
-        program: &'static str,
+        what: &'static str,
         /// The Debian package that has it.
         package: &'static str,
     },
@@ -41,6 +41,17 @@ pub enum Error {
         /// What it is instead.
         why: String,
     },
+    /// The image does not fit on the disk that it is to be flashed to.
+    #[error("a disk of {octets} octets is too small for the image, which has {needed}")]
+    DiskTooSmall {
+        /// What the disk was to have.
+        octets: u64,
+        /// What it must have.
+        needed: u64,
+    },
+    /// Words for the kernel of a machine whose kernel's command line cannot be changed.
+    #[error("'{0}' cannot be told the kernel: behind a firmware its command line is signed into the image")]
+    SignedLine(String),
     /// Another machine uses the disk.
     #[error("the disk is in use by another machine that runs")]
     DiskInUse,

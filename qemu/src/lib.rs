@@ -1,20 +1,26 @@
 #![doc = include_str!("../README.md")]
 
+mod builder;
 mod console;
 mod disk;
 mod error;
+mod firmware;
 mod image;
+mod line;
 mod machine;
 mod plan;
 mod ports;
 mod qmp;
+mod sparse;
 mod stick;
 
+pub use builder::Builder;
 pub use console::Console;
 pub use disk::{Disk, OCTETS_MIN};
 pub use error::Error;
+pub use firmware::Firmware;
 pub use image::{Image, target, workspace};
-pub use machine::{Builder, Machine};
+pub use machine::Machine;
 pub use plan::{Network, Reset};
 pub use ports::{HostPort, SERVICES, Service, free_from};
 pub use stick::Stick;

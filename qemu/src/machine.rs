@@ -1,40 +1,25 @@
-//! A machine that runs: started, watched, its button pressed, its power cut.
+//! A machine that runs: watched, its button pressed, its power cut.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::builder::Builder;
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::firmware::Firmware;
 use crate::image::Image;
-use crate::plan::{Network, Plan, Reset};
-use crate::ports::{HostPort, forwarded};
+use crate::plan::{Board, Plan, Start};
 use crate::qmp::Qmp;
-use crate::stick::Stick;
 
-const QEMU: &str = "qemu-system-aarch64";
-/// Enough for everything, on the smallest board the box is made for.
-const MEMORY_MIB: u32 = 512;
-/// QEMU opens its control socket at once; a computer with much to do may let it wait.
-const UP_WITHIN: Duration = Duration::from_secs(60);
-const ENDED_WITHIN: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(10);
-
-/// Describes a machine before it starts. See [`Machine::builder`].
-#[derive(Debug, Clone)]
-pub struct Builder {
-    plan: Plan,
-    echo: bool,
-}
+/// The Raspberry Pi that QEMU knows well enough. It has a watchdog whose driver QEMU's cannot follow.
+const RASPI_TREE: &str = "bcm2837-rpi-3-b.dtb";
+const RASPI_LINE: &str = "quiet console=ttyAMA0 initcall_blacklist=bcm2835_wdt_driver_init";
 
 /// A machine that runs. Dropping it cuts its power; so does the end of this process, however it ends.
 #[derive(Debug)]
@@ -49,241 +34,46 @@ pub struct Machine {
     _folder: TempDir,
 }
 
-impl Builder {
-    /// Memory in MiB.
-    #[must_use]
-    pub fn memory(mut self, mib: u32) -> Self {
-        self.plan.memory_mib = mib;
-        self
-    }
-
-    /// Processors.
-    #[must_use]
-    pub fn cpus(mut self, count: u8) -> Self {
-        self.plan.cpus = count;
-        self
-    }
-
-    /// The data disk.
-    #[must_use]
-    pub fn disk(mut self, disk: &Disk) -> Self {
-        self.plan.disk = Some(disk.path().to_owned());
-        self
-    }
-
-    /// Forget at the end what the machine wrote to its disk.
-    #[must_use]
-    pub fn snapshot(mut self, forget: bool) -> Self {
-        self.plan.snapshot = forget;
-        self
-    }
-
-    /// A stick that is in the machine when it starts.
-    #[must_use]
-    pub fn stick(mut self, stick: &Stick) -> Self {
-        self.plan.stick = Some(stick.path().to_owned());
-        self
-    }
-
-    /// Makes a port of the box appear on loopback. [`Machine::port`] tells where.
-    #[must_use]
-    pub fn forward(mut self, guest: u16, host: HostPort) -> Self {
-        self.plan.forwards.push((guest, host));
-        self
-    }
-
-    /// What the machine may reach.
-    #[must_use]
-    pub fn network(mut self, network: Network) -> Self {
-        self.plan.network = network;
-        self
-    }
-
-    /// What a reset does.
-    #[must_use]
-    pub fn reset(mut self, reset: Reset) -> Self {
-        self.plan.reset = reset;
-        self
-    }
-
-    /// More words for the kernel's command line; its default is `quiet`.
-    #[must_use]
-    pub fn kernel_words(mut self, words: &str) -> Self {
-        self.plan.kernel_line = format!("{} {words}", self.plan.kernel_line);
-        self
-    }
-
-    /// More arguments for QEMU, for what has no name here (`-rtc base=1970-01-01`).
-    #[must_use]
-    pub fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.plan
-            .extra
-            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        self
-    }
-
-    /// Shows the console on standard output as it comes.
-    #[must_use]
-    pub fn echo(mut self) -> Self {
-        self.echo = true;
-        self
-    }
-
-    /// Starts the machine. It is not up when this returns: wait for a line on its [`console`](Machine::console).
-    pub fn start(&self) -> Result<Machine, Error> {
-        let folder = tempfile::Builder::new()
-            .prefix("postolka-")
-            .tempdir()
-            .map_err(Error::file("make a folder in", &std::env::temp_dir()))?;
-        let (control, said) = (folder.path().join("qmp"), folder.path().join("said"));
-        let console = Console::default();
-        let (thread, until_dropped) = mpsc::channel();
-        let mut child = self.spawn(&control, &said, &console, until_dropped)?;
-        let started = connect(&control, &mut child).and_then(|mut qmp| {
-            let ports = self.ports(&mut qmp)?;
-            Ok((qmp, ports))
-        });
-        match started {
-            Ok((qmp, ports)) => Ok(Machine {
-                child,
-                console,
-                qmp: Mutex::new(qmp),
-                ports,
-                _thread: thread,
-                _folder: folder,
-            }),
-            Err(error) => {
-                // QEMU opens its control socket before the disk and the ports, and resets it when one of these
-                // cannot be had. Then it says why and ends; what it says is the answer, not the reset.
-                let has_ended = console.wait_closed(ENDED_WITHIN);
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(if has_ended {
-                    explained(&fs::read_to_string(&said).unwrap_or_default())
-                } else {
-                    error
-                })
-            }
-        }
-    }
-
-    /// Starts QEMU and a thread that takes in its console.
-    ///
-    /// `setpriv` asks the kernel to kill QEMU when the *thread* that started it ends, so this must be the thread
-    /// that reads the console to its end, and not a test's. It stays until QEMU was waited for: at a clean stop QEMU
-    /// closes the console first and its disk after that.
-    fn spawn(
-        &self,
-        control: &Path,
-        said: &Path,
-        console: &Console,
-        until_dropped: mpsc::Receiver<()>,
-    ) -> Result<Child, Error> {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--", QEMU])
-            .args(self.plan.arguments(control))
-            // Ctrl-C is for whoever runs us; QEMU would take it for a power cut.
-            .process_group(0)
-            // What setpriv and QEMU say is read below, in English.
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(said).map_err(Error::file("write", said))?);
-        let (console, echo) = (console.clone(), self.echo);
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || match command.spawn() {
-            Ok(mut child) => {
-                let stdout = child.stdout.take();
-                let heard = sender.send(Ok(child)).is_ok();
-                if let Some(stdout) = stdout.filter(|_| heard) {
-                    console.take_in(stdout, echo.then(std::io::stdout));
-                    let _ = until_dropped.recv(); // Nothing is ever sent: this ends with the machine.
-                }
-            }
-            Err(error) => {
-                // The other side waits for this message and for nothing else.
-                let _ = sender.send(Err(error));
-            }
-        });
-        receiver
-            .recv()
-            .map_err(|_| Error::NotStarted("its thread ended".to_owned()))?
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => Error::Missing {
-                    program: "setpriv",
-                    package: "util-linux",
-                },
-                _ => Error::NotStarted(source.to_string()),
-            })
-    }
-
-    fn ports(&self, qmp: &mut Qmp) -> Result<BTreeMap<u16, u16>, Error> {
-        if self.plan.forwards.is_empty() || self.plan.network == Network::Absent {
-            return Ok(BTreeMap::new());
-        }
-        let table = qmp.execute("human-monitor-command", &json!({"command-line": "info usernet"}))?;
-        Ok(forwarded(table.as_str().unwrap_or_default()))
-    }
-}
-
-/// Waits for the control socket.
-fn connect(control: &Path, child: &mut Child) -> Result<Qmp, Error> {
-    let until = Instant::now() + UP_WITHIN;
-    loop {
-        if let Ok(stream) = UnixStream::connect(control) {
-            return Qmp::over(stream);
-        }
-        let ended = child
-            .try_wait()
-            .map_err(|error| Error::NotStarted(error.to_string()))?;
-        if ended.is_some() || Instant::now() > until {
-            return Err(Error::NotStarted("its control socket did not appear".to_owned()));
-        }
-        std::thread::sleep(RETRY);
-    }
-}
-
-/// What QEMU said when it gave up, as an error of ours where it is one that people meet.
-fn explained(said: &str) -> Error {
-    if said.contains("failed to execute qemu-system-aarch64") {
-        return Error::Missing {
-            program: QEMU,
-            package: "qemu-system-arm",
-        };
-    }
-    if said.contains("Failed to get \"write\" lock") {
-        return Error::DiskInUse;
-    }
-    // qemu-system-aarch64: …: Could not set up host forwarding rule 'tcp:127.0.0.1:2525-:25'
-    if let Some((_, rule)) = said.split_once("Could not set up host forwarding rule 'tcp:127.0.0.1:")
-        && let Some(port) = rule.split('-').next().and_then(|port| port.parse().ok())
-    {
-        return Error::PortTaken(port);
-    }
-    let said = said.trim();
-    Error::NotStarted(if said.is_empty() { "it said nothing" } else { said }.to_owned())
-}
-
 impl Machine {
-    /// A machine that boots `image`: 512 MiB, two processors, no disk, no stick, nothing beyond this computer in reach.
+    /// A machine that boots `image`, put into its memory by QEMU: 512 MiB, two processors, no disk, no stick, nothing
+    /// beyond this computer in reach.
     pub fn builder(image: &Image) -> Builder {
-        Builder {
-            plan: Plan {
-                kernel: image.kernel().to_owned(),
-                initrd: image.initrd().to_owned(),
-                kernel_line: "quiet".to_owned(),
-                memory_mib: MEMORY_MIB,
-                cpus: 2,
-                disk: None,
-                snapshot: false,
-                stick: None,
-                forwards: Vec::new(),
-                network: Network::Closed,
-                reset: Reset::Restarts,
-                extra: Vec::new(),
-            },
-            echo: false,
+        Builder::new(Plan::new(Board::Virt, direct(image, "quiet")))
+    }
+
+    /// A machine that starts from a [flashed](Disk::flash) disk, from power-on as a board does; otherwise as
+    /// [`builder`](Self::builder) has it.
+    pub fn from_disk(disk: &Disk, firmware: Firmware) -> Builder {
+        Builder::new(Plan::new(Board::Virt, Start::Firmware(firmware))).disk(disk)
+    }
+
+    /// A Raspberry Pi 3 B that boots `image`, put into its memory by QEMU, which has none of the Pi's own firmware. Its
+    /// [disk](Builder::disk) is an SD card, whose size must be a power of two.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`] if the image has no device tree for it.
+    pub fn raspi3b(image: &Image) -> Result<Builder, Error> {
+        let device_tree = image.device_tree(RASPI_TREE)?;
+        let board = Board::Raspi3b { device_tree };
+        Ok(Builder::new(Plan::new(board, direct(image, RASPI_LINE))))
+    }
+
+    /// What a [`Builder`] has started.
+    pub(crate) fn running(
+        child: Child,
+        console: Console,
+        qmp: Qmp,
+        ports: BTreeMap<u16, u16>,
+        thread: mpsc::Sender<()>,
+        folder: TempDir,
+    ) -> Self {
+        Self {
+            child,
+            console,
+            qmp: Mutex::new(qmp),
+            ports,
+            _thread: thread,
+            _folder: folder,
         }
     }
 
@@ -309,7 +99,35 @@ impl Machine {
         self.control("system_powerdown", &json!({})).map(|_| ())
     }
 
-    /// Presses reset.
+    /// Holds the button down for so long. The key must be held for the whole time that is being waited for: this call
+    /// takes as long.
+    ///
+    /// It is the power key of a keyboard, for the machine's own button is only ever pressed for a moment. A Raspberry Pi
+    /// has no such keyboard.
+    pub fn hold_key(&self, duration: Duration) -> Result<(), Error> {
+        self.key_down()?;
+        std::thread::sleep(duration);
+        self.key_up()
+    }
+
+    /// Presses the button and keeps it down, until [`key_up`](Self::key_up).
+    pub fn key_down(&self) -> Result<(), Error> {
+        self.power_key(true)
+    }
+
+    /// Lets go of the button.
+    pub fn key_up(&self) -> Result<(), Error> {
+        self.power_key(false)
+    }
+
+    fn power_key(&self, down: bool) -> Result<(), Error> {
+        let key = json!({"type": "qcode", "data": "power"});
+        let event = json!({"type": "key", "data": {"down": down, "key": key}});
+        self.control("input-send-event", &json!({"events": [event]}))
+            .map(|_| ())
+    }
+
+    /// Presses reset: the machine starts again from power-on, in the same QEMU and on the same console.
     pub fn press_reset(&self) -> Result<(), Error> {
         self.control("system_reset", &json!({})).map(|_| ())
     }
@@ -371,30 +189,10 @@ impl Drop for Machine {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_taken_port_is_named() {
-        let said = "qemu-system-aarch64: -netdev user,id=net: Could not set up host forwarding rule 'tcp:127.0.0.1:2525-:25'\n";
-        assert!(matches!(explained(said), Error::PortTaken(2525)));
-    }
-
-    #[test]
-    fn a_disk_in_use_and_a_missing_qemu_are_told_apart() {
-        let locked = "qemu-system-aarch64: -device virtio-blk-pci: Failed to get \"write\" lock\nIs another process using the image [d]?\n";
-        assert!(matches!(explained(locked), Error::DiskInUse));
-        let missing = "setpriv: failed to execute qemu-system-aarch64: No such file or directory\n";
-        assert!(matches!(explained(missing), Error::Missing { program: QEMU, .. }));
-    }
-
-    #[test]
-    fn anything_else_is_passed_on_in_qemus_words() {
-        assert_eq!(
-            explained("qemu-system-aarch64: cannot set up guest memory\n").to_string(),
-            "QEMU did not start the machine: qemu-system-aarch64: cannot set up guest memory"
-        );
-        assert!(explained("").to_string().ends_with("it said nothing"));
+fn direct(image: &Image, kernel_line: &str) -> Start {
+    Start::Direct {
+        kernel: image.kernel().to_owned(),
+        initrd: image.initrd().to_owned(),
+        kernel_line: kernel_line.to_owned(),
     }
 }

@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::firmware::Firmware;
+use crate::line::CommandLine;
 use crate::ports::HostPort;
 
 /// What a machine is made of. Plain data: nothing has been started, opened or chosen yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: PathBuf,
-    pub(crate) kernel_line: String,
+    pub(crate) board: Board,
+    pub(crate) start: Start,
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u8,
     pub(crate) disk: Option<PathBuf>,
@@ -22,6 +23,28 @@ pub(crate) struct Plan {
     pub(crate) network: Network,
     pub(crate) reset: Reset,
     pub(crate) extra: Vec<String>,
+}
+
+/// What the machine is built like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Board {
+    /// QEMU's own, with a Cortex-A53.
+    Virt,
+    /// A Raspberry Pi 3 B, described by its device tree. Its disk is the SD card.
+    Raspi3b { device_tree: PathBuf },
+}
+
+/// What runs first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The kernel: QEMU puts it and the initial file system into memory, and nothing of the disk is asked.
+    Direct {
+        kernel: PathBuf,
+        initrd: PathBuf,
+        kernel_line: String,
+    },
+    /// A firmware, which looks for the rest on the disk.
+    Firmware(Firmware),
 }
 
 /// How much of the world the machine sees.
@@ -47,46 +70,115 @@ pub enum Reset {
 }
 
 impl Plan {
+    /// A machine on which everything but its board and its start is as usual.
+    pub(crate) fn new(board: Board, start: Start) -> Self {
+        // A Pi has these and takes no others; of ours it is what the smallest board has that the box is made for.
+        let (memory_mib, cpus) = match board {
+            Board::Virt => (512, 2),
+            Board::Raspi3b { .. } => (1024, 4),
+        };
+        Self {
+            board,
+            start,
+            memory_mib,
+            cpus,
+            disk: None,
+            snapshot: false,
+            stick: None,
+            forwards: Vec::new(),
+            network: Network::Closed,
+            reset: Reset::Restarts,
+            extra: Vec::new(),
+        }
+    }
+
     /// The arguments for `qemu-system-aarch64`.
     pub(crate) fn arguments(&self, control: &Path) -> Vec<OsString> {
         let mut line = CommandLine::default();
         line.flag("-nodefaults").flag("-no-user-config");
         line.option("-display", "none");
-        // Without ACPI the kernel takes the device tree, as on the boards, and finds the power button in it.
-        line.option("-machine", "virt,acpi=off");
-        line.option("-cpu", "cortex-a53");
+        self.board_arguments(&mut line);
         line.option("-smp", &self.cpus.to_string());
         line.option("-m", &self.memory_mib.to_string());
-        line.file_option("-kernel", "", &self.kernel);
-        line.file_option("-initrd", "", &self.initrd);
-        line.option("-append", &self.kernel_line);
+        self.start_arguments(&mut line);
         line.option("-chardev", "stdio,id=console,signal=off");
         line.option("-serial", "chardev:console");
         line.file_option("-qmp", "unix:", control)
             .and(",server=on,wait=off");
-        line.option("-device", "virtio-rng-pci");
-        line.option("-device", "i6300esb");
         line.option("-action", "watchdog=reset");
         if self.reset == Reset::Ends {
             line.option("-action", "reboot=shutdown");
         }
         if let Some(disk) = &self.disk {
-            let snapshot = if self.snapshot { "on" } else { "off" };
-            line.file_option(
-                "-drive",
-                "if=none,id=data,format=raw,discard=unmap,detect-zeroes=unmap,file=",
-                disk,
-            )
-            .and(&format!(",snapshot={snapshot}"));
-            line.option("-device", "virtio-blk-pci,drive=data,serial=data");
+            self.disk_arguments(disk, &mut line);
         }
         if let Some(stick) = &self.stick {
             line.file_option("-drive", "if=none,id=stick,format=raw,readonly=on,file=", stick);
-            line.option("-device", "virtio-blk-pci,drive=stick,serial=stick");
+            line.option("-device", self.device("virtio-blk-pci", "usb-storage"))
+                .and(",drive=stick,serial=stick");
         }
         self.network_arguments(&mut line);
         line.arguments.extend(self.extra.iter().map(OsString::from));
         line.arguments
+    }
+
+    fn board_arguments(&self, line: &mut CommandLine) {
+        match &self.board {
+            Board::Virt => {
+                // Without ACPI the kernel takes the device tree, as on the boards, and finds the power button in it.
+                line.option("-machine", "virt,acpi=off");
+                line.option("-cpu", "cortex-a53");
+                line.option("-device", "virtio-rng-pci");
+                line.option("-device", "i6300esb");
+                // The machine's own power button is only ever pressed for a moment; a key can be held.
+                line.option("-device", "virtio-keyboard-pci");
+            }
+            Board::Raspi3b { device_tree } => {
+                line.option("-machine", "raspi3b");
+                line.file_option("-dtb", "", device_tree);
+            }
+        }
+    }
+
+    fn start_arguments(&self, line: &mut CommandLine) {
+        match &self.start {
+            Start::Direct {
+                kernel,
+                initrd,
+                kernel_line,
+            } => {
+                line.file_option("-kernel", "", kernel);
+                line.file_option("-initrd", "", initrd);
+                line.option("-append", kernel_line);
+            }
+            Start::Firmware(firmware) => {
+                line.option("-bios", firmware.file());
+                if *firmware == Firmware::Edk2 {
+                    // It waits five seconds for a key unless it is told how long to. (U-Boot waits two, in any case.)
+                    line.option("-boot", "menu=on,splash-time=0");
+                }
+            }
+        }
+    }
+
+    fn disk_arguments(&self, disk: &Path, line: &mut CommandLine) {
+        let snapshot = if self.snapshot { "on" } else { "off" };
+        line.file_option(
+            "-drive",
+            match self.board {
+                Board::Virt => "if=none,id=data,format=raw,discard=unmap,detect-zeroes=unmap,file=",
+                Board::Raspi3b { .. } => "if=sd,id=data,format=raw,file=",
+            },
+            disk,
+        )
+        .and(&format!(",snapshot={snapshot}"));
+        if self.board == Board::Virt {
+            line.option("-device", "virtio-blk-pci,drive=data,serial=data");
+            if matches!(self.start, Start::Firmware(_)) {
+                // Otherwise EDK2 goes on to look for an operating system in the network.
+                line.and(",bootindex=0");
+            }
+        }
     }
 
     fn network_arguments(&self, line: &mut CommandLine) {
@@ -107,45 +199,16 @@ impl Plan {
         }
         line.option("-netdev", &user);
         // An empty romfile: the network is never booted from, and the file is in a package of its own.
-        line.option("-device", "virtio-net-pci,netdev=net,romfile=");
-    }
-}
-
-/// Arguments as they grow. In an option's list of values a comma in a file name is written twice.
-#[derive(Default)]
-struct CommandLine {
-    arguments: Vec<OsString>,
-}
-
-impl CommandLine {
-    fn flag(&mut self, name: &str) -> &mut Self {
-        self.arguments.push(name.into());
-        self
+        line.option("-device", self.device("virtio-net-pci,romfile=", "usb-net"))
+            .and(",netdev=net");
     }
 
-    fn option(&mut self, name: &str, value: &str) -> &mut Self {
-        self.flag(name).flag(value)
-    }
-
-    fn file_option(&mut self, name: &str, before: &str, file: &Path) -> &mut Self {
-        // A value without a list in front is one file name, commas and all.
-        let file = match before {
-            "" => file.as_os_str().to_owned(),
-            _ => file.to_string_lossy().replace(',', ",,").into(),
-        };
-        self.flag(name);
-        let mut value = OsString::from(before);
-        value.push(file);
-        self.arguments.push(value);
-        self
-    }
-
-    /// More of the last value.
-    fn and(&mut self, more: &str) -> &mut Self {
-        if let Some(last) = self.arguments.last_mut() {
-            last.push(more);
+    /// The device for a board with PCI, or for one with USB only.
+    fn device(&self, pci: &'static str, usb: &'static str) -> &'static str {
+        match self.board {
+            Board::Virt => pci,
+            Board::Raspi3b { .. } => usb,
         }
-        self
     }
 }
 
@@ -155,18 +218,18 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
+            memory_mib: 256,
+            disk: Some("data.img".into()),
+            forwards: vec![(25, HostPort::At(2525)), (993, HostPort::Free)],
+            ..Plan::new(Board::Virt, direct("quiet"))
+        }
+    }
+
+    fn direct(kernel_line: &str) -> Start {
+        Start::Direct {
             kernel: "Image".into(),
             initrd: "initrd".into(),
-            kernel_line: "quiet".to_owned(),
-            memory_mib: 256,
-            cpus: 2,
-            disk: Some("data.img".into()),
-            snapshot: false,
-            stick: None,
-            forwards: vec![(25, HostPort::At(2525)), (993, HostPort::Free)],
-            network: Network::Closed,
-            reset: Reset::Restarts,
-            extra: Vec::new(),
+            kernel_line: kernel_line.to_owned(),
         }
     }
 
@@ -179,33 +242,84 @@ mod tests {
         words.join(" ")
     }
 
-    #[test]
-    fn the_machine_has_what_the_box_expects() {
-        let line = line(&plan());
-        for part in [
-            "-machine virt,acpi=off -cpu cortex-a53 -smp 2 -m 256 -kernel Image -initrd initrd -append quiet",
-            "-serial chardev:console",
-            "-qmp unix:/run/qmp,server=on,wait=off",
-            "-device i6300esb -action watchdog=reset",
-            "id=data,format=raw,discard=unmap,detect-zeroes=unmap,file=data.img,snapshot=off",
-            "-device virtio-net-pci,netdev=net,romfile=",
-        ] {
+    fn check(plan: &Plan, parts: &[&str], absent: &[&str]) {
+        let line = line(plan);
+        for part in parts {
             assert!(line.contains(part), "'{part}' is not in: {line}");
         }
-        assert!(
-            !line.contains("stick") && !line.contains("reboot=shutdown"),
-            "{line}"
+        for part in absent {
+            assert!(!line.contains(part), "'{part}' is in: {line}");
+        }
+    }
+
+    #[test]
+    fn the_machine_has_what_the_box_expects() {
+        check(
+            &plan(),
+            &[
+                "-machine virt,acpi=off -cpu cortex-a53",
+                "-smp 2 -m 256 -kernel Image -initrd initrd -append quiet",
+                "-serial chardev:console",
+                "-qmp unix:/run/qmp,server=on,wait=off",
+                "-device i6300esb",
+                "-action watchdog=reset",
+                "id=data,format=raw,discard=unmap,detect-zeroes=unmap,file=data.img,snapshot=off",
+                "-device virtio-net-pci,romfile=,netdev=net",
+            ],
+            &["stick", "reboot=shutdown", "-bios", "bootindex"],
+        );
+    }
+
+    #[test]
+    fn a_firmware_starts_from_the_disk_and_is_given_no_kernel() {
+        for (firmware, file) in [
+            (Firmware::UBoot, "-bios /usr/lib/u-boot/qemu_arm64/u-boot.bin "),
+            (Firmware::Edk2, "-bios /usr/share/qemu-efi-aarch64/QEMU_EFI.fd "),
+        ] {
+            let plan = Plan {
+                start: Start::Firmware(firmware),
+                ..plan()
+            };
+            check(
+                &plan,
+                &[
+                    file,
+                    "-machine virt,acpi=off ",
+                    "-device virtio-blk-pci,drive=data,serial=data,bootindex=0 ",
+                ],
+                &["-kernel", "-initrd", "-append"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_raspberry_pi_has_its_disk_as_a_card_and_the_rest_on_usb() {
+        let board = Board::Raspi3b {
+            device_tree: "pi.dtb".into(),
+        };
+        let plan = Plan {
+            disk: Some("card.img".into()),
+            stick: Some("stick.img".into()),
+            ..Plan::new(board, direct("console=ttyAMA0"))
+        };
+        check(
+            &plan,
+            &[
+                "-machine raspi3b -dtb pi.dtb -smp 4 -m 1024 -kernel Image -initrd initrd -append console=ttyAMA0 ",
+                "-drive if=sd,id=data,format=raw,file=card.img,snapshot=off",
+                "-device usb-storage,drive=stick",
+                "-device usb-net,netdev=net",
+            ],
+            &["virtio", "i6300esb", "virt,"],
         );
     }
 
     #[test]
     fn ports_are_forwarded_on_loopback_only_and_the_world_is_out_of_reach() {
-        let line = line(&plan());
-        assert!(
-            line.contains(
-                "-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2525-:25,hostfwd=tcp:127.0.0.1:0-:993"
-            ),
-            "{line}"
+        check(
+            &plan(),
+            &["-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2525-:25,hostfwd=tcp:127.0.0.1:0-:993"],
+            &[],
         );
     }
 
@@ -213,11 +327,7 @@ mod tests {
     fn a_machine_without_network_has_no_interface() {
         let mut plan = plan();
         plan.network = Network::Absent;
-        let line = line(&plan);
-        assert!(
-            !line.contains("-netdev") && !line.contains("virtio-net"),
-            "{line}"
-        );
+        check(&plan, &[], &["-netdev", "virtio-net"]);
     }
 
     #[test]
@@ -226,22 +336,26 @@ mod tests {
         plan.stick = Some("stick.img".into());
         plan.snapshot = true;
         plan.reset = Reset::Ends;
-        let line = line(&plan);
-        assert!(
-            line.contains("id=stick,format=raw,readonly=on,file=stick.img"),
-            "{line}"
+        check(
+            &plan,
+            &[
+                "id=stick,format=raw,readonly=on,file=stick.img",
+                "file=data.img,snapshot=on",
+                "-action reboot=shutdown",
+            ],
+            &[],
         );
-        assert!(line.contains("file=data.img,snapshot=on"), "{line}");
-        assert!(line.contains("-action reboot=shutdown"), "{line}");
     }
 
     #[test]
     fn a_comma_in_a_file_name_ends_no_value() {
         let mut plan = plan();
         plan.disk = Some("a,b.img".into());
-        plan.kernel = "k,1".into();
-        let line = line(&plan);
-        assert!(line.contains("file=a,,b.img,snapshot"), "{line}");
-        assert!(line.contains("-kernel k,1 "), "{line}");
+        plan.start = Start::Direct {
+            kernel: "k,1".into(),
+            initrd: "initrd".into(),
+            kernel_line: "quiet".to_owned(),
+        };
+        check(&plan, &["file=a,,b.img,snapshot", "-kernel k,1 "], &[]);
     }
 }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qemu::{Builder, Disk, Error, HostPort, Image, Machine, Network, OCTETS_MIN};
+use qemu::{Builder, Disk, Error, Firmware, HostPort, Image, Machine, Network, OCTETS_MIN, Reset};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -94,6 +94,60 @@ fn a_machine_is_gone_when_it_is_cut_dropped_or_told_to_quit() {
     machine.control("quit", &serde_json::json!({})).unwrap();
     assert!(machine.wait_exit(SOON).unwrap().success());
     assert!(machine.has_ended());
+}
+
+/// What a firmware says first, and what it says when nothing on the disk can be started.
+const FIRST_WORDS: [(Firmware, &str, &str); 2] = [
+    (Firmware::UBoot, "U-Boot 20", "scanning bus for devices"),
+    (Firmware::Edk2, "UEFI firmware", "BdsDxe: failed to load Boot0001"),
+];
+
+#[test]
+fn a_firmware_runs_from_power_on_looks_at_the_disk_and_runs_again_after_a_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    for (firmware, first, looks) in FIRST_WORDS {
+        let disk = Disk::create(&folder.path().join(firmware.name()), OCTETS_MIN).unwrap();
+        let machine = Machine::from_disk(&disk, firmware).start().unwrap();
+        let console = machine.console();
+        let mut mark = 0;
+        console.wait_for_next(&mut mark, first, SOON).unwrap();
+        console.wait_for_next(&mut mark, looks, SOON).unwrap();
+        machine.press_reset().unwrap();
+        console.wait_for_next(&mut mark, first, SOON).unwrap();
+        console.wait_for_nth(2, first, SOON).unwrap();
+    }
+}
+
+#[test]
+fn a_reset_ends_a_machine_that_is_not_to_start_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = hollow(folder.path()).reset(Reset::Ends).start().unwrap();
+    machine.press_reset().unwrap();
+    assert!(machine.wait_exit(SOON).unwrap().success());
+}
+
+#[test]
+fn words_for_a_kernel_that_a_firmware_starts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::create(&folder.path().join("disk"), OCTETS_MIN).unwrap();
+    let refused = Machine::from_disk(&disk, Firmware::UBoot)
+        .kernel_words("ignore_loglevel")
+        .start()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("'ignore_loglevel'") && refused.contains("signed"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_button_can_be_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = hollow(folder.path()).start().unwrap();
+    machine.hold_key(Duration::from_millis(10)).unwrap();
+    machine.key_down().unwrap();
+    machine.key_up().unwrap();
 }
 
 /// The thread that started a machine may end (a test's does); the machine must not end with it.
