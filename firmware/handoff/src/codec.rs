@@ -158,6 +158,11 @@ impl<'a> Reader<'a> {
         Ok(u8::from_le_bytes(self.array(name)?))
     }
 
+    /// A question's answer: 0 or 1.
+    pub(crate) fn flag(&mut self, name: &'static str) -> Result<bool, DecodeError> {
+        Ok(ranged(self.u8(name)?, 0..=1, name)? == 1)
+    }
+
     pub(crate) fn u16(&mut self, name: &'static str) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array(name)?))
     }

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use heapless::Vec;
 
 use crate::codec::{DecodeError, Message, Packet, Reader, Writer, ranged};
-use crate::text::{self, ConsoleLine, HostName};
+use crate::text::{self, ConsoleLine, HostName, Sentence};
 
 /// The most addresses told at once. A box has a handful; what is over is left out.
 pub const ADDRESSES_MAX: usize = 16;
@@ -15,6 +15,10 @@ pub const STATUS_LINES_MAX: usize = 6;
 pub const PROVISION_OCTETS_MAX: u32 = 64 * 1024;
 /// The longest time `init` gives `maild` to stop.
 pub const STOP_DEADLINE_MS_MAX: u32 = 60_000;
+/// The largest firmware update: as large as a slot.
+pub const UPDATE_OCTETS_MAX: u32 = 32 * 1024 * 1024;
+/// The highest number of a try. The loader gives up after three.
+pub const ATTEMPT_MAX: u8 = 3;
 /// SHA-256.
 pub const FINGERPRINT_OCTETS: usize = 32;
 
@@ -36,6 +40,15 @@ pub enum ToMaild {
     Provision {
         /// Its size: 1 to [`PROVISION_OCTETS_MAX`].
         octets: u32,
+    },
+    /// How the box was started. Before `Start`, and again when the version that runs was found good.
+    Boot(Boot),
+    /// What became of an `ApplyUpdate`.
+    UpdateResult {
+        /// Whether the update is written. The box starts again with it when this is so: `Stop` follows.
+        is_taken: bool,
+        /// What happened, for people: a sentence.
+        text: Sentence,
     },
     /// Everything was handed over: start serving.
     Start,
@@ -60,6 +73,46 @@ pub enum FromMaild {
     Status(Status),
     /// The executor and the store's writer are alive.
     Alive,
+    /// `maild` has tried itself out. A version on trial stays only after this was said with `is_ok`.
+    SelfTest {
+        /// Whether everything worked.
+        is_ok: bool,
+        /// What was tried, or what failed.
+        which: ConsoleLine,
+    },
+    /// A firmware update is beside this message: a regular file or a memfd, open for reading, whose first `octets`
+    /// octets it is. It is answered with `UpdateResult`, and verified by `init`, which believes nothing about it.
+    ApplyUpdate {
+        /// Its size: 1 to [`UPDATE_OCTETS_MAX`].
+        octets: u32,
+    },
+}
+
+/// One of the two places for a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootSlot {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+/// How the box was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// The slot that runs. None if the kernel was started from elsewhere; nothing can be updated then.
+    pub slot: Option<BootSlot>,
+    /// Which try this is, from 1 to [`ATTEMPT_MAX`]; 0 if tries are not counted, as for a slot that is good.
+    pub attempt: u8,
+    /// Whether the version still has to prove itself: if it does not, the box goes back to the other slot.
+    pub is_trial: bool,
+}
+
+impl Boot {
+    /// Whether the parts go together: no try and no trial without a slot.
+    pub const fn is_possible(&self) -> bool {
+        self.attempt <= ATTEMPT_MAX && (self.slot.is_some() || (self.attempt == 0 && !self.is_trial))
+    }
 }
 
 /// One address with the length of its subnet prefix.
@@ -88,10 +141,14 @@ const LISTENER: u16 = 0x0103;
 const PROVISION: u16 = 0x0104;
 const START: u16 = 0x0105;
 const STOP: u16 = 0x0106;
+const BOOT: u16 = 0x0107;
+const UPDATE_RESULT: u16 = 0x0108;
 
 const READY: u16 = 0x0201;
 const STATUS: u16 = 0x0202;
 const ALIVE: u16 = 0x0203;
+const SELF_TEST: u16 = 0x0204;
+const APPLY_UPDATE: u16 = 0x0205;
 
 impl Message for ToMaild {
     fn encode(&self) -> Packet {
@@ -113,6 +170,21 @@ impl Message for ToMaild {
                 writer = Writer::new(PROVISION);
                 writer.u32(*octets);
             }
+            Self::Boot(boot) => {
+                writer = Writer::new(BOOT);
+                writer.u8(match boot.slot {
+                    None => 0,
+                    Some(BootSlot::A) => 1,
+                    Some(BootSlot::B) => 2,
+                });
+                writer.u8(boot.attempt);
+                writer.u8(boot.is_trial.into());
+            }
+            Self::UpdateResult { is_taken, text } => {
+                writer = Writer::new(UPDATE_RESULT);
+                writer.u8((*is_taken).into());
+                text::write(&mut writer, text.as_str());
+            }
             Self::Start => writer = Writer::new(START),
             Self::Stop { deadline_ms } => {
                 writer = Writer::new(STOP);
@@ -133,6 +205,11 @@ impl Message for ToMaild {
             PROVISION => Self::Provision {
                 octets: ranged(reader.u32("octets")?, 1..=PROVISION_OCTETS_MAX, "octets")?,
             },
+            BOOT => Self::Boot(read_boot(&mut reader)?),
+            UPDATE_RESULT => Self::UpdateResult {
+                is_taken: reader.flag("taken")?,
+                text: text::read(&mut reader, "text", Sentence::new)?,
+            },
             START => Self::Start,
             STOP => Self::Stop {
                 deadline_ms: ranged(reader.u32("deadline")?, 1..=STOP_DEADLINE_MS_MAX, "deadline")?,
@@ -145,7 +222,12 @@ impl Message for ToMaild {
     fn descriptors(&self) -> usize {
         match self {
             Self::Listener { .. } | Self::Provision { .. } => 1,
-            Self::HostName(_) | Self::Addresses(_) | Self::Start | Self::Stop { .. } => 0,
+            Self::HostName(_)
+            | Self::Addresses(_)
+            | Self::Boot(_)
+            | Self::UpdateResult { .. }
+            | Self::Start
+            | Self::Stop { .. } => 0,
         }
     }
 }
@@ -166,6 +248,15 @@ impl Message for FromMaild {
                 }
             }
             Self::Alive => writer = Writer::new(ALIVE),
+            Self::SelfTest { is_ok, which } => {
+                writer = Writer::new(SELF_TEST);
+                writer.u8((*is_ok).into());
+                text::write(&mut writer, which.as_str());
+            }
+            Self::ApplyUpdate { octets } => {
+                writer = Writer::new(APPLY_UPDATE);
+                writer.u32(*octets);
+            }
         }
         writer.finish()
     }
@@ -185,10 +276,40 @@ impl Message for FromMaild {
                 Self::Status(Status { lines })
             }
             ALIVE => Self::Alive,
+            SELF_TEST => Self::SelfTest {
+                is_ok: reader.flag("ok")?,
+                which: text::read(&mut reader, "which", ConsoleLine::new)?,
+            },
+            APPLY_UPDATE => Self::ApplyUpdate {
+                octets: ranged(reader.u32("octets")?, 1..=UPDATE_OCTETS_MAX, "octets")?,
+            },
             other => return Err(DecodeError::Kind(other)),
         };
         reader.finish(message)
     }
+
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::ApplyUpdate { .. } => 1,
+            Self::Ready { .. } | Self::Status(_) | Self::Alive | Self::SelfTest { .. } => 0,
+        }
+    }
+}
+
+fn read_boot(reader: &mut Reader<'_>) -> Result<Boot, DecodeError> {
+    let boot = Boot {
+        slot: match reader.u8("slot")? {
+            0 => None,
+            1 => Some(BootSlot::A),
+            2 => Some(BootSlot::B),
+            _ => return Err(DecodeError::Field("slot")),
+        },
+        attempt: ranged(reader.u8("attempt")?, 0..=ATTEMPT_MAX, "attempt")?,
+        is_trial: reader.flag("trial")?,
+    };
+    boot.is_possible()
+        .then_some(boot)
+        .ok_or(DecodeError::Field("slot"))
 }
 
 /// A count, then for each address: family (4 or 6), prefix, and four or sixteen octets.
@@ -257,6 +378,18 @@ mod tests {
         ]
     }
 
+    fn boot() -> impl Strategy<Value = Boot> {
+        let slot = prop_oneof![Just(BootSlot::A), Just(BootSlot::B)];
+        prop_oneof![
+            Just(Boot::default()),
+            (slot, 0..=ATTEMPT_MAX, any::<bool>()).prop_map(|(slot, attempt, is_trial)| Boot {
+                slot: Some(slot),
+                attempt,
+                is_trial
+            }),
+        ]
+    }
+
     fn to_maild() -> impl Strategy<Value = ToMaild> {
         prop_oneof![
             "[a-z0-9]{1,20}(-[a-z0-9]{1,20})?(\\.[a-z0-9]{1,20})?"
@@ -265,6 +398,11 @@ mod tests {
                 .prop_map(|list| ToMaild::Addresses(Addresses(list.into_iter().collect()))),
             (1..=u16::MAX).prop_map(|port| ToMaild::Listener { port }),
             (1..=PROVISION_OCTETS_MAX).prop_map(|octets| ToMaild::Provision { octets }),
+            boot().prop_map(ToMaild::Boot),
+            (any::<bool>(), "[ -~]{0,240}").prop_map(|(is_taken, text)| ToMaild::UpdateResult {
+                is_taken,
+                text: Sentence::new(&text).unwrap()
+            }),
             Just(ToMaild::Start),
             (1..=STOP_DEADLINE_MS_MAX).prop_map(|deadline_ms| ToMaild::Stop { deadline_ms }),
         ]
@@ -278,6 +416,11 @@ mod tests {
                 FromMaild::Status(Status { lines })
             }),
             Just(FromMaild::Alive),
+            (any::<bool>(), "[ -~]{0,76}").prop_map(|(is_ok, which)| FromMaild::SelfTest {
+                is_ok,
+                which: ConsoleLine::new(&which).unwrap()
+            }),
+            (1..=UPDATE_OCTETS_MAX).prop_map(|octets| FromMaild::ApplyUpdate { octets }),
         ]
     }
 
@@ -301,7 +444,7 @@ mod tests {
         /// Random octets behind a good header reach every field check; what passes them encodes to the same octets.
         #[test]
         fn random_bodies_are_refused_or_mean_one_thing(
-            kind in prop_oneof![0x0100..0x0108_u16, 0x0200..0x0205_u16, any::<u16>()],
+            kind in prop_oneof![0x0100..0x010a_u16, 0x0200..0x0207_u16, any::<u16>()],
             body in vec(prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], 0..PACKET_OCTETS - 8),
         ) {
             let mut packet = Writer::new(kind).finish();
@@ -325,9 +468,19 @@ mod tests {
     fn the_largest_of_each_list_fits_the_packet() {
         let line = ConsoleLine::new(&"x".repeat(ConsoleLine::OCTETS_MAX)).unwrap();
         let status = FromMaild::Status(Status {
-            lines: core::iter::repeat_n(line, STATUS_LINES_MAX).collect(),
+            lines: core::iter::repeat_n(line.clone(), STATUS_LINES_MAX).collect(),
         });
         assert_eq!(FromMaild::decode(&status.encode()), Ok(status));
+        let tested = FromMaild::SelfTest {
+            is_ok: false,
+            which: line,
+        };
+        assert_eq!(FromMaild::decode(&tested.encode()), Ok(tested));
+        let result = ToMaild::UpdateResult {
+            is_taken: false,
+            text: Sentence::new(&"x".repeat(Sentence::OCTETS_MAX)).unwrap(),
+        };
+        assert_eq!(ToMaild::decode(&result.encode()), Ok(result));
 
         let address = Address {
             ip: Ipv6Addr::from([0xff; 16]).into(),
@@ -384,6 +537,16 @@ mod tests {
             1,
             DecodeError::Field("deadline"),
         );
+        let started = ToMaild::Boot(Boot {
+            slot: Some(BootSlot::B),
+            attempt: 2,
+            is_trial: true,
+        });
+        refused(&started, 8, 3, DecodeError::Field("slot"));
+        refused(&started, 9, 4, DecodeError::Field("attempt"));
+        refused(&started, 10, 2, DecodeError::Field("trial"));
+        // A try of nothing.
+        refused(&started, 8, 0, DecodeError::Field("slot"));
         let address = Address {
             ip: Ipv4Addr::LOCALHOST.into(),
             prefix: 8,
@@ -401,7 +564,30 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_and_a_provision_carry_one_descriptor() {
+    fn each_number_of_mailds_is_range_checked() {
+        let refused = |message: &FromMaild, at: usize, octet: u8, name| {
+            let mut packet = message.encode();
+            packet[at] = octet;
+            assert_eq!(FromMaild::decode(&packet), Err(DecodeError::Field(name)));
+        };
+        let update = FromMaild::ApplyUpdate { octets: 1 };
+        refused(&update, 8, 0, "octets");
+        // One more than a slot holds.
+        let largest = FromMaild::ApplyUpdate {
+            octets: UPDATE_OCTETS_MAX,
+        };
+        refused(&largest, 8, 1, "octets");
+        let tested = FromMaild::SelfTest {
+            is_ok: true,
+            which: ConsoleLine::new("ports").unwrap(),
+        };
+        refused(&tested, 8, 2, "ok");
+        refused(&tested, 10, 0x1b, "which");
+    }
+
+    #[test]
+    fn a_listener_a_provision_and_an_update_carry_one_descriptor() {
+        assert_eq!(FromMaild::ApplyUpdate { octets: 9 }.descriptors(), 1);
         assert_eq!(ToMaild::Listener { port: 25 }.descriptors(), 1);
         assert_eq!(ToMaild::Provision { octets: 9 }.descriptors(), 1);
         assert_eq!(ToMaild::Start.descriptors(), 0);

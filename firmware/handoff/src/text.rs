@@ -39,27 +39,59 @@ impl ConsoleLine {
 
     /// `text` made to fit: what is not printable ASCII becomes `?`, what is too long is cut and ends in `...`.
     pub fn lossy(text: &str) -> Self {
-        let mut line = String::new();
-        for character in text.chars() {
-            let shown = if matches!(character, ' '..='~') {
-                character
-            } else {
-                '?'
-            };
-            if line.push(shown).is_err() {
-                line.truncate(Self::OCTETS_MAX - 3);
-                // The three octets were freed by the line above.
-                let _ = line.push_str("...");
-                break;
-            }
-        }
-        Self(line)
+        Self(fitted(text))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A sentence or two for people: at most 240 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentence(String<{ Sentence::OCTETS_MAX }>);
+
+impl Sentence {
+    /// Three lines of the console.
+    pub const OCTETS_MAX: usize = 240;
+
+    /// The sentence, if it is printable ASCII and short enough.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        if !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            return Err(TextError);
+        }
+        String::try_from(text).map(Self).map_err(|_| TextError)
+    }
+
+    /// `text` made to fit, as [`ConsoleLine::lossy`] does.
+    pub fn lossy(text: &str) -> Self {
+        Self(fitted(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `text` in printable ASCII, cut where there is no more room.
+fn fitted<const OCTETS_MAX: usize>(text: &str) -> String<OCTETS_MAX> {
+    let mut line = String::new();
+    for character in text.chars() {
+        let shown = if matches!(character, ' '..='~') {
+            character
+        } else {
+            '?'
+        };
+        if line.push(shown).is_err() {
+            line.truncate(OCTETS_MAX - 3);
+            // The three octets were freed by the line above.
+            let _ = line.push_str("...");
+            break;
+        }
+    }
+    line
 }
 
 /// The box's own name: labels of lower-case letters, digits and inner hyphens, joined by dots (RFC 1123 §2.1).
@@ -160,6 +192,15 @@ mod tests {
         assert_eq!(long.as_str().len(), ConsoleLine::OCTETS_MAX);
         assert!(long.as_str().ends_with("xx..."));
         assert_eq!(ConsoleLine::new(&"x".repeat(77)), Err(TextError));
+    }
+
+    #[test]
+    fn a_sentence_holds_no_control_character_and_is_cut_visibly() {
+        assert_eq!(Sentence::new("\n"), Err(TextError));
+        assert_eq!(Sentence::new(&"x".repeat(241)), Err(TextError));
+        let long = Sentence::lossy(&"\u{161}".repeat(500));
+        assert_eq!(long.as_str().len(), Sentence::OCTETS_MAX);
+        assert!(long.as_str().ends_with("??..."));
     }
 
     #[test]

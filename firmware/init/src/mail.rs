@@ -176,6 +176,7 @@ impl Mail {
             }
             FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
             FromMaild::Alive => self.alive_ms = Some(now_ms),
+            FromMaild::SelfTest { .. } | FromMaild::ApplyUpdate { .. } => {}
         }
     }
 

@@ -116,6 +116,7 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
             (ToMaild::Provision { octets }, Some(descriptor)) => {
                 given.provision = Some(read_provision(descriptor, octets)?);
             }
+            (ToMaild::Boot(_) | ToMaild::UpdateResult { .. }, _) => {}
             (ToMaild::Start, _) => return Ok(given),
             (ToMaild::Stop { .. }, _) => {
                 return Err(Trouble::Handoff("it said Stop before Start".to_owned()));
@@ -150,6 +151,7 @@ async fn attend(
                     return Ok(deadline.saturating_sub(CLOSE_TIME));
                 }
                 ToMaild::Addresses(addresses) => house.refresh_certificate(Some(ips(&addresses))),
+                ToMaild::Boot(_) | ToMaild::UpdateResult { .. } => {}
                 ToMaild::HostName(name) => {
                     tracing::info!(name = name.as_str(), "the box has another name, which holds from the next start");
                 }
