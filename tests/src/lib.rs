@@ -8,6 +8,7 @@ pub mod office;
 pub mod oracle;
 pub mod random;
 pub mod runner;
+pub mod slot;
 pub mod stage;
 pub mod tool;
 

@@ -4,10 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use qemu::{Builder, Disk, HostPort, Image, Machine, Stick};
+use qemu::{Builder, Disk, Firmware, HostPort, Image, Machine, Stick};
 use tempfile::TempDir;
 
-use super::{drill, own_name};
+use super::{Card, drill, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
 use crate::client::{Conversation, PATIENCE, tls};
 use crate::office::Office;
@@ -26,6 +26,8 @@ pub struct BootedImage {
     image: Image,
     /// Where the initial file system with the drill lies, if there is to be one.
     drill: Option<TempDir>,
+    /// What starts it from its flashed disk; without, QEMU puts kernel and file system into memory.
+    firmware: Option<Firmware>,
 }
 
 impl BootedImage {
@@ -35,7 +37,18 @@ impl BootedImage {
     /// There is none.
     pub fn new() -> io::Result<BootedImage> {
         let image = Image::built("ci").map_err(io::Error::other)?;
-        Ok(BootedImage { image, drill: None })
+        Ok(BootedImage {
+            image,
+            drill: None,
+            firmware: None,
+        })
+    }
+
+    /// The image as it is flashed, started by this firmware from power-on.
+    #[must_use]
+    pub fn flashed(mut self, firmware: Firmware) -> BootedImage {
+        self.firmware = Some(firmware);
+        self
     }
 
     /// The same image with the drill beside it, which kills and measures inside.
@@ -69,18 +82,29 @@ impl BootedImage {
     /// Its disk or stick cannot be written.
     pub fn machine(self, plan: Plan) -> io::Result<Booted> {
         let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
-        let disk = Disk::create(
-            &folder.path().join("disk"),
+        let (path, octets) = (
+            folder.path().join("disk"),
             plan.disk_mib.unwrap_or(DISK_MIB) << 20,
-        )
-        .map_err(io::Error::other)?;
+        );
+        let disk = match self.firmware {
+            Some(_) => {
+                let image = self.image.disk().map_err(io::Error::other)?;
+                Disk::flash(&image, &path, octets)
+            }
+            None => Disk::create(&path, octets),
+        };
+        let disk = disk.map_err(io::Error::other)?;
         let provisioning = plan.office.provisioning();
         let stick = Stick::prepare(
             &folder.path().join("stick"),
             &[("postolka.toml", provisioning.as_bytes())],
         )
         .map_err(io::Error::other)?;
-        let mut builder = Machine::builder(&self.image).disk(&disk).stick(&stick);
+        let builder = match self.firmware {
+            Some(firmware) => Machine::from_disk(&disk, firmware),
+            None => Machine::builder(&self.image).disk(&disk),
+        };
+        let mut builder = builder.stick(&stick);
         if let Some(mib) = plan.memory_mib {
             builder = builder.memory(mib);
         }
@@ -100,6 +124,8 @@ impl BootedImage {
             machine: None,
             ports: Vec::new(),
             past: String::new(),
+            mark: 0,
+            sticks: 0,
             ca_pem: String::new(),
             host_name: String::new(),
             drill: self.drill,
@@ -132,6 +158,9 @@ pub struct Booted {
     ports: Vec<(u16, u16)>,
     /// The consoles of earlier boots.
     past: String,
+    /// How far this one was waited for.
+    mark: usize,
+    sticks: usize,
     ca_pem: String,
     host_name: String,
     drill: Option<TempDir>,
@@ -182,6 +211,48 @@ impl Booted {
             .wait_for(text, PATIENCE)
             .map_err(io::Error::other)?;
         Ok(machine.console().text())
+    }
+
+    /// Its disk, while the power is off.
+    pub fn card(&self) -> Card<'_> {
+        Card(&self.disk)
+    }
+
+    /// Plugs another stick in, while the power is off.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn insert(&mut self, files: &[(&str, &[u8])]) -> io::Result<()> {
+        self.sticks += 1;
+        let path = self.folder.path().join(format!("stick{}", self.sticks));
+        let stick = Stick::prepare(&path, files).map_err(io::Error::other)?;
+        self.builder = self.builder.clone().stick(&stick);
+        Ok(())
+    }
+
+    /// Turns it on and waits for nothing.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn power_on(&mut self) -> io::Result<()> {
+        self.mark = 0;
+        self.machine = Some(self.builder.start().map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    /// Waits until the console says `text` behind what was waited for before; gives the line.
+    ///
+    /// # Errors
+    /// It does not say so.
+    pub fn says(&mut self, text: &str) -> io::Result<String> {
+        let machine = self
+            .machine
+            .as_ref()
+            .ok_or_else(|| io::Error::other("it is off"))?;
+        machine
+            .console()
+            .wait_for_next(&mut self.mark, text, PATIENCE)
+            .map_err(io::Error::other)
     }
 
     /// Where a port of the box appears.

@@ -1,13 +1,14 @@
 //! A way into the machine for what no socket can do: to kill one process, to ask for its memory.
 //!
 //! The image is not changed. A program (`drill/drill.rs`) is appended to its initial file system, and the kernel is told
-//! to start that first; see there.
+//! to start that first; see there. A second one (`drill/saboteur.rs`) is what a version that does not come up is made of.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::client::PATIENCE;
 use crate::tool;
@@ -17,7 +18,38 @@ use crate::tool;
 /// # Errors
 /// The drill does not compile, or a file cannot be written.
 pub(super) fn initrd_with_drill(initrd: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let program = folder.join("drill");
+    let program = compile("drill", folder)?;
+    let mut octets = fs::read(initrd)?;
+    append(&mut octets, "drill", &fs::read(program)?);
+    let path = folder.join("initrd");
+    fs::write(&path, octets)?;
+    Ok(path)
+}
+
+/// Puts the saboteur into an initial file system, in place of one of its programs or beside them.
+///
+/// # Errors
+/// It does not compile.
+pub(crate) fn saboteur(initrd: &mut Vec<u8>, name: &str) -> io::Result<()> {
+    static COMPILED: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let program = if let Some(program) = compiled.take() {
+        program
+    } else {
+        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+        fs::read(compile("saboteur", folder.path())?)?
+    };
+    append(initrd, name, &program);
+    *compiled = Some(program);
+    Ok(())
+}
+
+/// Compiles a program of the folder `drill` for the box; gives where it lies in `folder`.
+///
+/// # Errors
+/// It does not compile.
+fn compile(name: &str, folder: &Path) -> io::Result<PathBuf> {
+    let program = folder.join(name);
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut compile = Command::new(rustc);
     compile
@@ -32,17 +64,18 @@ pub(super) fn initrd_with_drill(initrd: &Path, folder: &Path) -> io::Result<Path
             "-o",
         ])
         .arg(&program)
-        .arg("drill/drill.rs")
+        .arg(format!("drill/{name}.rs"))
         // Here the pinned toolchain is found.
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     tool::run(&mut compile).map_err(|error| io::Error::other(error.to_string()))?;
-    let mut octets = fs::read(initrd)?;
+    Ok(program)
+}
+
+/// Puts an executable into an initial file system, in place of one of that name.
+fn append(initrd: &mut Vec<u8>, name: &str, program: &[u8]) {
     // The kernel takes one archive behind another; each begins at a multiple of four octets.
-    octets.resize(octets.len().next_multiple_of(4), 0);
-    octets.extend(archive("drill", &fs::read(program)?));
-    let path = folder.join("initrd");
-    fs::write(&path, octets)?;
-    Ok(path)
+    initrd.resize(initrd.len().next_multiple_of(4), 0);
+    initrd.extend(archive(name, program));
 }
 
 /// What QEMU needs for the serial line.

@@ -2,10 +2,13 @@
 
 mod booted;
 mod drill;
+mod flashed;
 mod host;
 mod lines;
 
 pub use booted::{Booted, BootedImage};
+pub(crate) use drill::saboteur;
+pub use flashed::Card;
 pub use host::{HostProcess, Running, resident_octets};
 
 /// The services that a box announced, as `smtp 127.0.0.1:40025` lines.
