@@ -65,6 +65,49 @@ pub(crate) enum Error {
     Cpio(#[from] CpioError),
     #[error("the archive could not be compressed: {0}")]
     Compress(io::Error),
+    #[error(
+        "the number of the version is unknown: this is no git checkout, or one without its history; \
+         give it with --number N"
+    )]
+    NoNumber,
+    #[error("'{0}' is no name for a version")]
+    VersionName(String),
+    #[error("the {what} has {} MiB; a slot of 32 MiB has no room for it", .octets.div_ceil(1 << 20))]
+    TooLarge { what: &'static str, octets: u64 },
+    #[error("the ESP could not be made: {0}")]
+    Esp(io::Error),
+    #[error("the files for the ESP have {wanted} octets; there is room for {place}")]
+    EspFull { wanted: u64, place: u64 },
+    #[error("no Raspberry Pi would start with the firmware in {}: {missing} missing", folder.display())]
+    PiFirmware { folder: PathBuf, missing: String },
+    #[error("{}, line {line}: {what}", path.display())]
+    KeyFile {
+        path: PathBuf,
+        line: usize,
+        what: String,
+    },
+    #[error("{} is a '{kind}', not {wanted}", path.display())]
+    KeyKind {
+        path: PathBuf,
+        kind: String,
+        wanted: &'static str,
+    },
+    #[error("{} can be read by others, so its key is not used (chmod 600 makes it private)", .0.display())]
+    KeyNotPrivate(PathBuf),
+    #[error("{}: {what}", path.display())]
+    NotWhole { path: PathBuf, what: String },
+    #[error("the system gives no random octets for a key: {0}")]
+    Random(String),
+    #[error(
+        "--release needs --key FILE, a release key. 'cargo image key root ROOT' and \
+         'cargo image key release FILE --root ROOT --epoch 1' make one"
+    )]
+    ReleaseWithoutKey,
+    #[error(
+        "--release refuses a development key: make a release key with 'cargo image key root ROOT' and \
+         'cargo image key release FILE --root ROOT --epoch 1'"
+    )]
+    ReleaseWithDevelopmentKey,
 }
 
 impl Error {

@@ -36,6 +36,14 @@ impl Profile {
             Self::Release => 19,
         }
     }
+
+    /// zstd level of the disk image. Most of it is packed already: what is gained is the second slot, at any level.
+    pub(crate) fn disk_compression(self) -> i32 {
+        match self {
+            Self::Ci => 1,
+            Self::Release => 12,
+        }
+    }
 }
 
 /// Builds `program` and gives its octets without symbols; the unstripped file stays in the target folder, where

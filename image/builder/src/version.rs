@@ -7,6 +7,9 @@
 //! BUILD_DATE=1795505640
 //! PROFILE=release
 //! KERNEL=6.12.117-1~deb12u1 pinned
+//! NUMBER=214
+//! BOARD=virt
+//! DEVELOPMENT=no
 //! ```
 //!
 //! `BUILD_DATE` is in seconds since 1970 and is the date of the commit, so that the same commit gives the same
@@ -14,6 +17,8 @@
 
 use std::path::Path;
 use std::process::Command;
+
+use format::Board;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -31,31 +36,53 @@ pub(crate) struct Commit {
 ///
 /// `SOURCE_DATE_EPOCH` goes before the commit's date, and stands in for it where there is no git.
 pub(crate) fn commit(workspace: &Path) -> Result<Commit, Error> {
-    let git = |arguments: &[&str]| {
-        tool::text(
-            Command::new("git").arg("-C").arg(workspace).args(arguments),
-            "git",
-        )
-        .map(|text| text.trim().to_owned())
-    };
-    let name = git(&["describe", "--always", "--dirty"]).unwrap_or_else(|_| "unknown".to_owned());
+    let name = git(workspace, &["describe", "--always", "--dirty"]).unwrap_or_else(|_| "unknown".to_owned());
     let date = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(date) => date,
-        Err(_) => git(&["log", "-1", "--format=%ct"]).map_err(|_| Error::NoDate)?,
+        Err(_) => git(workspace, &["log", "-1", "--format=%ct"]).map_err(|_| Error::NoDate)?,
     };
     let epoch = date.parse().map_err(|_| Error::Date(date))?;
     Ok(Commit { name, epoch })
 }
 
-pub(crate) fn text(commit: &Commit, profile: Profile, kernel: &Kernel) -> String {
+/// The version's number when none is given: of two commits on one line of history, the later one has the higher.
+pub(crate) fn number(workspace: &Path) -> Result<u64, Error> {
+    // A clone that was cut off somewhere counts too few.
+    let is_whole =
+        git(workspace, &["rev-parse", "--is-shallow-repository"]).is_ok_and(|text| text == "false");
+    let count = git(workspace, &["rev-list", "--count", "HEAD"])
+        .ok()
+        .filter(|_| is_whole);
+    count.and_then(|text| text.parse().ok()).ok_or(Error::NoNumber)
+}
+
+fn git(workspace: &Path, arguments: &[&str]) -> Result<String, Error> {
+    let mut git = Command::new("git");
+    tool::text(git.arg("-C").arg(workspace).args(arguments), "git").map(|text| text.trim().to_owned())
+}
+
+/// What the image is told of itself, beyond the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) commit: Commit,
+    pub(crate) number: u64,
+    pub(crate) board: Board,
+    pub(crate) profile: Profile,
+    pub(crate) is_development: bool,
+}
+
+pub(crate) fn text(about: &About, kernel: &Kernel) -> String {
     format!(
-        "NAME=Postolka\nVERSION={}\nCOMMIT={}\nBUILD_DATE={}\nPROFILE={}\nKERNEL={} {}\n",
+        "NAME=Postolka\nVERSION={}\nCOMMIT={}\nBUILD_DATE={}\nPROFILE={}\nKERNEL={} {}\nNUMBER={}\nBOARD={}\nDEVELOPMENT={}\n",
         env!("CARGO_PKG_VERSION"),
-        commit.name,
-        commit.epoch,
-        profile.name(),
+        about.commit.name,
+        about.commit.epoch,
+        about.profile.name(),
         kernel.version,
         if kernel.pinned { "pinned" } else { "unpinned" },
+        about.number,
+        about.board.name(),
+        if about.is_development { "yes" } else { "no" },
     )
 }
 
@@ -70,12 +97,19 @@ mod tests {
             pinned: false,
             zboot: "kernel".into(),
             bare: "Image".into(),
+            device_trees: Vec::new(),
         };
-        let commit = Commit {
-            name: "1a2b3c4".to_owned(),
-            epoch: 1_795_505_640,
+        let about = About {
+            commit: Commit {
+                name: "1a2b3c4".to_owned(),
+                epoch: 1_795_505_640,
+            },
+            number: 214,
+            board: Board::Rpi,
+            profile: Profile::Ci,
+            is_development: true,
         };
-        let text = text(&commit, Profile::Ci, &kernel);
+        let text = text(&about, &kernel);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[2..],
@@ -83,7 +117,10 @@ mod tests {
                 "COMMIT=1a2b3c4",
                 "BUILD_DATE=1795505640",
                 "PROFILE=ci",
-                "KERNEL=6.12.9-1 unpinned"
+                "KERNEL=6.12.9-1 unpinned",
+                "NUMBER=214",
+                "BOARD=rpi",
+                "DEVELOPMENT=yes"
             ]
         );
     }

@@ -86,7 +86,10 @@ fn key(source: &Source, compiler: &str) -> String {
 fn cached(place: &Path, source: &Source) -> Option<Kernel> {
     let (zboot, bare) = (place.join(build::ZBOOT), place.join(build::BARE));
     let device_trees: Vec<PathBuf> = build::DEVICE_TREES.map(|name| place.join(name)).into();
-    let is_whole = [&zboot, &bare].into_iter().chain(&device_trees).all(|file| file.is_file());
+    let is_whole = [&zboot, &bare]
+        .into_iter()
+        .chain(&device_trees)
+        .all(|file| file.is_file());
     is_whole.then(|| Kernel {
         version: source.version.clone(),
         pinned: source.is_pinned(),

@@ -1,0 +1,227 @@
+//! The EFI system partition: FAT16, made in memory by `fatfs`. Serial number and dates are fixed.
+
+use std::io::{Cursor, Write};
+
+use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
+use format::layout::{BLOCK_OCTETS, ESP};
+
+use crate::error::Error;
+
+/// Where UEFI looks for what to start on a disk it has no entry for (UEFI 2.10 §3.5.1.1).
+pub(crate) const LOADER: &str = "EFI/BOOT/BOOTAA64.EFI";
+
+const CLUSTER_OCTETS: u32 = 2048;
+const SERIAL: u32 = 0x7074_6f6b;
+const LABEL: &[u8; 11] = b"POSTOLKA   ";
+
+/// A file with its path, parts of which are separated by `/`.
+pub(crate) type File = (String, Vec<u8>);
+
+/// The partition's octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Esp {
+    pub(crate) octets: Vec<u8>,
+    /// So many of them, from the start, say something; behind them is room that is free.
+    pub(crate) used: usize,
+}
+
+/// Makes the file system with these files. The same files give the same octets.
+pub(crate) fn esp(files: &[File]) -> Result<Esp, Error> {
+    let mut octets = empty()?;
+    let free = fill(&mut octets, files)?;
+    // Nothing is ever deleted here, so the free clusters are the last ones.
+    let used = octets.len() - free as usize * CLUSTER_OCTETS as usize;
+    Ok(Esp { octets, used })
+}
+
+/// Fills the file system; gives the number of clusters that stay free.
+fn fill(octets: &mut [u8], files: &[File]) -> Result<u32, Error> {
+    let wanted: usize = files.iter().map(|(_, octets)| octets.len()).sum();
+    let options = FsOptions::new()
+        .update_accessed_date(false)
+        .time_provider(&FIXED_DATE);
+    let system = FileSystem::new(Cursor::new(octets), options).map_err(Error::Esp)?;
+    let free = |system: &FileSystem<_>| system.stats().map(|stats| stats.free_clusters());
+    let place = u64::from(free(&system).map_err(Error::Esp)?) * u64::from(CLUSTER_OCTETS);
+    if wanted as u64 > place {
+        return Err(Error::EspFull {
+            wanted: wanted as u64,
+            place,
+        });
+    }
+    for (path, octets) in files {
+        let root = system.root_dir();
+        let mut folder = String::new();
+        let (folders, _) = path.rsplit_once('/').unwrap_or(("", path));
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            folder.push_str(part);
+            root.create_dir(&folder).map_err(Error::Esp)?;
+            folder.push('/');
+        }
+        let mut file = root.create_file(path).map_err(Error::Esp)?;
+        file.truncate().map_err(Error::Esp)?;
+        file.write_all(octets).map_err(Error::Esp)?;
+        file.flush().map_err(Error::Esp)?;
+    }
+    let free = free(&system).map_err(Error::Esp)?;
+    system.unmount().map_err(Error::Esp)?;
+    Ok(free)
+}
+
+/// Whether an ESP begins as those made here do. Systems that mount it change flags and names, and not where things lie.
+pub(crate) fn has_our_geometry(octets: &[u8]) -> bool {
+    const GEOMETRY: std::ops::Range<usize> = 11..36;
+    let is_ours = |ours: &[u8]| octets.get(GEOMETRY) == ours.get(GEOMETRY);
+    octets.len() as u64 == ESP.octets
+        && octets.get(510..512) == Some(&[0x55, 0xaa])
+        && empty().is_ok_and(|ours| is_ours(&ours))
+}
+
+/// A file system without files.
+fn empty() -> Result<Vec<u8>, Error> {
+    let mut octets = vec![0; usize::try_from(ESP.octets).unwrap_or(usize::MAX)];
+    let format = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat16)
+        .bytes_per_cluster(CLUSTER_OCTETS)
+        .volume_id(SERIAL)
+        .volume_label(*LABEL);
+    fatfs::format_volume(Cursor::new(octets.as_mut_slice()), format).map_err(Error::Esp)?;
+    put_hidden_sectors(&mut octets);
+    Ok(octets)
+}
+
+/// How many sectors lie before the partition: some firmware trusts this more than the partition table. `fatfs` writes 0.
+fn put_hidden_sectors(octets: &mut [u8]) {
+    let sectors = u32::try_from(ESP.start / BLOCK_OCTETS).unwrap_or(0);
+    octets[28..32].copy_from_slice(&sectors.to_le_bytes());
+}
+
+#[derive(Debug)]
+struct FixedDate;
+
+static FIXED_DATE: FixedDate = FixedDate;
+
+impl TimeProvider for FixedDate {
+    fn get_current_date(&self) -> Date {
+        Date {
+            year: 2026,
+            month: 1,
+            day: 1,
+        }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime {
+            date: self.get_current_date(),
+            time: Time {
+                hour: 0,
+                min: 0,
+                sec: 0,
+                millis: 0,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use std::io::Read;
+    use std::process::Command;
+
+    use super::*;
+
+    pub(crate) fn files() -> Vec<File> {
+        let long = (0..=255).cycle().take(300_001).collect();
+        vec![
+            (LOADER.to_owned(), b"MZ a loader".to_vec()),
+            ("config.txt".to_owned(), Vec::new()),
+            ("bcm2837-rpi-3-b-plus.dtb".to_owned(), long),
+        ]
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_octets() {
+        assert_eq!(esp(&files()).unwrap(), esp(&files()).unwrap());
+    }
+
+    #[test]
+    fn what_was_put_in_is_read_back() {
+        let esp = esp(&files()).unwrap();
+        assert!(has_our_geometry(&esp.octets));
+        let system = FileSystem::new(Cursor::new(esp.octets), FsOptions::new()).unwrap();
+        assert_eq!((system.fat_type(), system.volume_id()), (FatType::Fat16, SERIAL));
+        for (path, octets) in files() {
+            let mut found = Vec::new();
+            system
+                .root_dir()
+                .open_file(&path)
+                .unwrap()
+                .read_to_end(&mut found)
+                .unwrap();
+            assert_eq!(found, octets, "{path}");
+        }
+        assert!(!system.read_status_flags().unwrap().dirty());
+    }
+
+    /// What lies behind `used` stays as it was on a card that is flashed by the block map.
+    #[test]
+    fn nothing_that_is_used_lies_behind_the_used_part() {
+        let mut esp = esp(&files()).unwrap();
+        assert!(esp.octets[esp.used..].iter().all(|octet| *octet == 0));
+        assert!(esp.used < 1 << 20, "{}", esp.used);
+        let free = esp.octets.len() - esp.used;
+        esp.octets.truncate(esp.used);
+        esp.octets.extend(std::iter::repeat_n(0xa5, free));
+        let system = FileSystem::new(Cursor::new(esp.octets), FsOptions::new()).unwrap();
+        let (path, octets) = files().remove(2);
+        let mut found = Vec::new();
+        system
+            .root_dir()
+            .open_file(&path)
+            .unwrap()
+            .read_to_end(&mut found)
+            .unwrap();
+        assert_eq!(found, octets);
+    }
+
+    #[test]
+    fn files_that_have_no_room_are_refused_before_anything_is_written() {
+        let files = vec![("start.elf".to_owned(), vec![1; 17 << 20])];
+        let said = esp(&files).unwrap_err().to_string();
+        assert!(said.contains("17825792 octets; there is room for"), "{said}");
+    }
+
+    /// The judges are other programs that read the format: mtools and dosfstools, where they are installed.
+    #[test]
+    fn other_programs_find_it_well_formed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("esp");
+        std::fs::write(&path, esp(&files()).unwrap().octets).unwrap();
+        match Command::new("mcopy")
+            .arg("-i")
+            .arg(&path)
+            .args(["::EFI/BOOT/BOOTAA64.EFI", "-"])
+            .output()
+        {
+            Ok(output) => assert_eq!(output.stdout, b"MZ a loader"),
+            Err(error) => println!("NOT RUN: mcopy: {error}"),
+        }
+        let check = Command::new("fsck.fat")
+            .args(["-n", "-v"])
+            .arg(&path)
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()),
+            )
+            .output();
+        match check {
+            Ok(output) => assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stdout)
+            ),
+            Err(error) => println!("NOT RUN: fsck.fat: {error}"),
+        }
+    }
+}

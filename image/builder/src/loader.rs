@@ -1,0 +1,80 @@
+//! The loader, built for UEFI with the roots and the board it is for.
+
+use std::path::Path;
+use std::process::Command;
+
+use format::Board;
+use format::keys::PUBLIC_KEY_OCTETS;
+
+use crate::error::Error;
+use crate::keys;
+use crate::tool;
+
+/// The only place that names it. The firmware's own toolchain has no standard library for the target.
+const TOOLCHAIN: &str = "1.95.0";
+const TARGET: &str = "aarch64-unknown-uefi";
+/// cargo's profile, in the workspace's manifest.
+const PROFILE: &str = "loader";
+
+/// Builds the loader and gives its octets.
+pub(crate) fn loader(
+    board: Board,
+    roots: &[[u8; PUBLIC_KEY_OCTETS]],
+    workspace: &Path,
+    target: &Path,
+) -> Result<Vec<u8>, Error> {
+    install_toolchain()?;
+    // Its own folder: another compiler would throw away what the firmware's has built.
+    let target = target.join("loader");
+    let mut command = Command::new("rustup");
+    command
+        .current_dir(workspace)
+        .args(["run", TOOLCHAIN, "cargo", "build", "--quiet", "--locked"])
+        .args(["--package", "loader", "--target", TARGET, "--profile", PROFILE])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("POSTOLKA_ROOTS", keys::spelt(roots, ","))
+        .env("POSTOLKA_BOARD", board.name())
+        // Of the cargo that runs this program; the other one finds its own.
+        .env_remove("CARGO")
+        .env_remove("RUSTC")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTFLAGS");
+    // Panic messages name source files; without this they would name the folder of whoever built it.
+    let flags = format!("--remap-path-prefix={}=/postolka", workspace.display());
+    command
+        .arg("--config")
+        .arg(format!("target.{TARGET}.rustflags=[{flags:?}]"));
+    let status = command
+        .status()
+        .map_err(|source| tool::not_run(&command, "rustup", source))?;
+    if !status.success() {
+        return Err(Error::Program("loader"));
+    }
+    crate::read(&target.join(TARGET).join(PROFILE).join("loader.efi"))
+}
+
+fn install_toolchain() -> Result<(), Error> {
+    let list = ["target", "list", "--installed", "--toolchain", TOOLCHAIN];
+    // It fails where the toolchain is not there, and says so in its own words.
+    let installed = Command::new("rustup").args(list).output();
+    let is_there = installed.is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .any(|line| line.trim() == TARGET)
+    });
+    if is_there {
+        return Ok(());
+    }
+    println!("loader: installing the Rust toolchain {TOOLCHAIN} for {TARGET}, once");
+    let install = [
+        "toolchain",
+        "install",
+        TOOLCHAIN,
+        "--profile",
+        "minimal",
+        "--target",
+        TARGET,
+    ];
+    tool::output(Command::new("rustup").args(install), "rustup").map(|_| ())
+}
