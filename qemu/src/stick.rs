@@ -9,8 +9,8 @@ use crate::error::Error;
 const SECTOR: u32 = 512;
 /// Where partitioning tools put the first partition (1 MiB), in sectors.
 const PARTITION_START: u32 = 2048;
-/// 16 MiB: room for anything an installer brings, and large enough for FAT16.
-const PARTITION_SECTORS: u32 = 32_768;
+/// 16 MiB: large enough for FAT16. A stick with more on it gets as much again.
+const PARTITION_SECTORS_MIN: u32 = 32_768;
 /// FAT16 addressed by sector number: what a small stick bears.
 const PARTITION_TYPE: u8 = 0x0e;
 
@@ -23,10 +23,11 @@ pub struct Stick {
 impl Stick {
     /// Prepares a stick in the file `path`, with `files` (name and octets) in its top folder.
     pub fn prepare(path: &Path, files: &[(&str, &[u8])]) -> Result<Self, Error> {
-        let partition = partition(files).map_err(Error::file("prepare the stick", path))?;
+        let sectors = PARTITION_SECTORS_MIN + sectors_of(files);
+        let partition = partition(sectors, files).map_err(Error::file("prepare the stick", path))?;
         let write = || {
             let mut file = fs::File::create(path)?;
-            file.write_all(&master_boot_record())?;
+            file.write_all(&master_boot_record(sectors))?;
             file.seek(SeekFrom::Start(u64::from(PARTITION_START * SECTOR)))?;
             file.write_all(&partition)
         };
@@ -42,9 +43,15 @@ impl Stick {
     }
 }
 
+/// How much the files take, a little generously: nothing below a mebibyte counts.
+fn sectors_of(files: &[(&str, &[u8])]) -> u32 {
+    let mebibytes: usize = files.iter().map(|(_, data)| data.len() >> 20).sum();
+    u32::try_from(mebibytes).unwrap_or(u32::MAX >> 11) << 11
+}
+
 /// A FAT16 file system with the files.
-fn partition(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
-    let mut octets = vec![0; PARTITION_SECTORS as usize * SECTOR as usize];
+fn partition(sectors: u32, files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
+    let mut octets = vec![0; sectors as usize * SECTOR as usize];
     let options = fatfs::FormatVolumeOptions::new()
         .fat_type(fatfs::FatType::Fat16)
         .volume_id(0x2026_0101)
@@ -63,14 +70,14 @@ fn partition(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
 /// ```text
 /// 440 disk id   446 status, first CHS (unused), type, last CHS (unused), first sector, sectors   510 55 AA
 /// ```
-fn master_boot_record() -> [u8; SECTOR as usize] {
+fn master_boot_record(sectors: u32) -> [u8; SECTOR as usize] {
     let mut sector = [0; SECTOR as usize];
     sector[440..444].copy_from_slice(&0x2026_0101_u32.to_le_bytes());
     sector[447..450].copy_from_slice(&[0xfe, 0xff, 0xff]);
     sector[450] = PARTITION_TYPE;
     sector[451..454].copy_from_slice(&[0xfe, 0xff, 0xff]);
     sector[454..458].copy_from_slice(&PARTITION_START.to_le_bytes());
-    sector[458..462].copy_from_slice(&PARTITION_SECTORS.to_le_bytes());
+    sector[458..462].copy_from_slice(&sectors.to_le_bytes());
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
     sector
 }
@@ -85,24 +92,39 @@ mod tests {
 
     const FILE: (&str, &[u8]) = ("postolka.toml", b"[[domain]]\nname = \"firma.test\"\n");
 
-    #[test]
-    fn the_file_is_on_the_partition_under_its_long_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let stick = Stick::prepare(&folder.path().join("stick"), &[FILE]).unwrap();
+    /// What stands on the partition of a stick under a name.
+    fn read_back(stick: &Stick, name: &str) -> Vec<u8> {
         let octets = fs::read(stick.path()).unwrap();
         let start = u32::from_le_bytes(octets[454..458].try_into().unwrap()) as usize * 512;
         let length = u32::from_le_bytes(octets[458..462].try_into().unwrap()) as usize * 512;
         assert_eq!(octets.len(), start + length);
         let partition = Cursor::new(octets[start..].to_vec());
         let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
-        let mut text = Vec::new();
-        volume
-            .root_dir()
-            .open_file(FILE.0)
-            .unwrap()
-            .read_to_end(&mut text)
-            .unwrap();
-        assert_eq!(text, FILE.1);
+        assert_eq!(volume.fat_type(), fatfs::FatType::Fat16);
+        let mut data = Vec::new();
+        let root = volume.root_dir();
+        root.open_file(name).unwrap().read_to_end(&mut data).unwrap();
+        data
+    }
+
+    #[test]
+    fn the_file_is_on_the_partition_under_its_long_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let stick = Stick::prepare(&folder.path().join("stick"), &[FILE]).unwrap();
+        assert_eq!(read_back(&stick, FILE.0), FILE.1);
+    }
+
+    #[test]
+    fn a_stick_is_as_large_as_what_is_on_it_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let update = vec![7; (31 << 20) + 4096];
+        let files = [FILE, ("postolka.update", update.as_slice())];
+        let stick = Stick::prepare(&folder.path().join("stick"), &files).unwrap();
+        assert_eq!(read_back(&stick, FILE.0), FILE.1);
+        assert!(
+            read_back(&stick, "postolka.update") == update,
+            "the update differs"
+        );
     }
 
     #[test]

@@ -271,6 +271,11 @@ impl Header {
         Ok(header)
     }
 
+    /// What a header calls itself, whoever vouches for it: to be told to people, never to be decided by.
+    pub fn told_name(octets: &[u8; HEADER_OCTETS]) -> Option<String<NAME_OCTETS_MAX>> {
+        (octets[..MAGIC.len()] == MAGIC[..]).then(|| name(&octets[64..96]))?
+    }
+
     /// Whether it may run on this box.
     ///
     /// # Errors

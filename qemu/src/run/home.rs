@@ -1,15 +1,12 @@
 //! What `qemu/run` keeps for a person between runs: the disk, the provisioning file, the box's CA certificate.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use qemu::Disk;
-
 use super::Trouble;
 
-const DISK_OCTETS: u64 = 4 << 30;
 /// Letters and digits that nobody mistakes for others; 2^5 of them, so a random octet picks evenly.
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 const PASSWORD_GROUPS: usize = 4;
@@ -40,14 +37,23 @@ impl Home {
         Ok(Self { folder })
     }
 
-    /// The disk that is used when no other is named, made when it is not there.
-    pub(crate) fn disk(&self) -> Result<Disk, Trouble> {
-        let path = self.folder.join("disk.img");
-        if path.exists() {
-            return Ok(Disk::open(&path)?);
+    /// The disk that is used when no other is named.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.join("disk.img")
+    }
+
+    /// Puts the disk aside, so that a new one is made. The one that was put aside before is gone then.
+    pub(crate) fn put_disk_aside(&self) -> Result<(), Trouble> {
+        let old = self.old_disk();
+        match fs::rename(self.disk(), &old) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.map_err(Trouble::file("write", &old)),
         }
-        println!("The box gets a new disk: {}", path.display());
-        Ok(Disk::create(&path, DISK_OCTETS)?)
+    }
+
+    /// Where the disk is put aside.
+    pub(crate) fn old_disk(&self) -> PathBuf {
+        self.folder.join("disk.old.img")
     }
 
     /// The provisioning file that is used when no other is given, and the password in it.
@@ -120,8 +126,25 @@ fn write_private(path: &Path, octets: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_put_aside_once_and_only_if_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home {
+            folder: folder.path().to_owned(),
+        };
+        home.put_disk_aside().unwrap();
+        assert!(!home.old_disk().exists());
+        for mail in ["first", "second"] {
+            fs::write(home.disk(), mail).unwrap();
+            home.put_disk_aside().unwrap();
+            assert!(!home.disk().exists());
+            assert_eq!(fs::read_to_string(home.old_disk()).unwrap(), mail);
+        }
+    }
 
     #[test]
     fn the_password_in_the_file_is_found_again() {

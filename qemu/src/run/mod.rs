@@ -1,5 +1,6 @@
 //! The story of `qemu/run`, from the build to the power button.
 
+mod card;
 mod home;
 pub(crate) mod options;
 mod trust;
@@ -12,13 +13,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
-use qemu::{Disk, HostPort, Image, Machine, Network, SERVICES, Stick, free_from};
+use qemu::{Builder, Disk, HostPort, Image, Machine, Network, SERVICES, Stick, free_from};
 use thiserror::Error;
 
+use card::Card;
 use home::{ADDRESS, Home};
 use options::Options;
 use trust::Trusted;
 
+/// The size of a new disk: room for a lot of mail, and a file with holes in it.
+const DISK_OCTETS: u64 = 4 << 30;
 /// What init writes when all services accept connections.
 const READY: &str = "LISTENING";
 const WORD_EVERY: Duration = Duration::from_secs(15);
@@ -39,6 +43,19 @@ pub(crate) enum Trouble {
     },
     #[error("the image was not built (see above)")]
     NotBuilt,
+    #[error(
+        "{} holds mail and nothing that a firmware could start: it was made when QEMU still started the kernel itself. \
+         '--firmware direct' goes on with it; '--fresh' starts anew and keeps it as {}",
+        disk.display(),
+        aside.display()
+    )]
+    OldDisk { disk: PathBuf, aside: PathBuf },
+    #[error(
+        "{} has a file system and nothing that a firmware could start. '--firmware direct' takes it as it is; one that is \
+         empty or not there is flashed with the image",
+        .0.display()
+    )]
+    DataOnly(PathBuf),
     #[error("no port from {0} upwards is free on this computer")]
     NoPort(u16),
     #[error("Ctrl-C cannot be watched: {0}")]
@@ -62,10 +79,7 @@ struct Visit {
 pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let home = Home::open()?;
     // What was given is looked at before minutes go into building.
-    let disk = match &options.disk {
-        Some(path) => Disk::open(path)?,
-        None => home.disk()?,
-    };
+    let card = look_at_disk(options, &home)?;
     let (provision, password) = match &options.provision {
         Some(path) => (
             fs::read_to_string(path).map_err(Trouble::file("read", path))?,
@@ -74,13 +88,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
         None => home.provision().map(|(text, password)| (text, Some(password)))?,
     };
     let image = build(options)?;
+    let card = if options.fresh {
+        home.put_disk_aside()?;
+        Card::at(&home.disk())?
+    } else {
+        card
+    };
+    let disk = card.ready(&image, DISK_OCTETS)?;
 
     let folder = tempfile::tempdir().map_err(Trouble::file("make a folder in", &std::env::temp_dir()))?;
     let files = [("postolka.toml", provision.as_bytes())];
     let stick = Stick::prepare(&folder.path().join("stick.img"), &files)?;
-    let mut builder = Machine::builder(&image)
+    let mut builder = machine(options, &image, &disk)?
         .memory(options.memory_mib)
-        .disk(&disk)
         .snapshot(options.snapshot)
         .stick(&stick)
         .network(Network::Open)
@@ -106,6 +126,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
         stay(&machine, &signals);
     }
     stop(&mut machine, &signals)
+}
+
+/// What was given for a disk, if it can be one, or the box's own.
+fn look_at_disk(options: &Options, home: &Home) -> Result<Card, Trouble> {
+    let path = options.disk.clone().unwrap_or_else(|| home.disk());
+    let card = Card::at(&path)?;
+    match card {
+        Card::DataOnly(_) if options.firmware.is_some() && !options.fresh => Err(if options.disk.is_some() {
+            Trouble::DataOnly(path)
+        } else {
+            Trouble::OldDisk {
+                disk: path,
+                aside: home.old_disk(),
+            }
+        }),
+        card => Ok(card),
+    }
+}
+
+/// The machine, and a word if what it starts is not what was built.
+fn machine(options: &Options, image: &Image, disk: &Disk) -> Result<Builder, Trouble> {
+    let Some(firmware) = options.firmware else {
+        return Ok(Machine::builder(image).disk(disk));
+    };
+    if let Some(difference) = card::difference(disk, image)? {
+        println!("{difference}");
+    }
+    Ok(Machine::from_disk(disk, firmware))
 }
 
 fn build(options: &Options) -> Result<Image, Trouble> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use qemu::Firmware;
 use thiserror::Error;
 
 /// Also what the shell script shows, which must not need a toolchain for it.
@@ -16,8 +17,11 @@ const MEMORY_MIB_MAX: u32 = 65_536;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a switch of the command line, independent of the others.
 pub(crate) struct Options {
+    /// `None`: QEMU puts the kernel into memory itself.
+    pub(crate) firmware: Option<Firmware>,
     pub(crate) memory_mib: u32,
     pub(crate) disk: Option<PathBuf>,
+    pub(crate) fresh: bool,
     pub(crate) snapshot: bool,
     pub(crate) provision: Option<PathBuf>,
     pub(crate) kernel_log: bool,
@@ -36,13 +40,26 @@ pub(crate) enum OptionError {
         "--memory needs a number of MiB from {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX} behind it, and '{0}' is none"
     )]
     Memory(String),
+    #[error("--firmware needs uboot, edk2 or direct behind it, and '{0}' is none of them")]
+    Firmware(String),
+    #[error(
+        "--fresh is for the disk that qemu/run keeps; to start anew with a file of your own, give --disk one that is \
+         empty or not there"
+    )]
+    FreshFile,
+    #[error(
+        "--kernel-log needs --firmware direct: behind a firmware the kernel's command line is signed into the image"
+    )]
+    SignedLine,
 }
 
 /// Reads the command line; `None` if help was asked for.
 pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError> {
     let mut options = Options {
+        firmware: Some(Firmware::UBoot),
         memory_mib: MEMORY_MIB,
         disk: None,
+        fresh: false,
         snapshot: false,
         provision: None,
         kernel_log: false,
@@ -61,10 +78,12 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
         };
         match word.as_str() {
             "-h" | "--help" => return Ok(None),
+            "--firmware" => options.firmware = firmware(value("uboot, edk2 or direct")?)?,
             "--memory" => options.memory_mib = memory(value("a number of MiB")?)?,
             "--disk" => options.disk = Some(PathBuf::from(value("a file")?)),
             "--provision" => options.provision = Some(PathBuf::from(value("a file")?)),
             "--from" => from = PathBuf::from(value("a folder")?),
+            "--fresh" => options.fresh = true,
             "--snapshot" => options.snapshot = true,
             "--kernel-log" => options.kernel_log = true,
             "--release" => options.release = true,
@@ -72,10 +91,23 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             _ => return Err(OptionError::Unknown(word.clone())),
         }
     }
+    if options.fresh && options.disk.is_some() {
+        return Err(OptionError::FreshFile);
+    }
+    if options.kernel_log && options.firmware.is_some() {
+        return Err(OptionError::SignedLine);
+    }
     let absolute = |file: Option<PathBuf>| file.map(|file| Path::new(&from).join(file));
     options.disk = absolute(options.disk);
     options.provision = absolute(options.provision);
     Ok(Some(options))
+}
+
+fn firmware(text: &str) -> Result<Option<Firmware>, OptionError> {
+    match Firmware::named(text) {
+        None if text != "direct" => Err(OptionError::Firmware(text.to_owned())),
+        firmware => Ok(firmware),
+    }
 }
 
 fn memory(text: &str) -> Result<u32, OptionError> {
@@ -135,6 +167,23 @@ mod tests {
         }
         let missing = parsed("--memory").unwrap_err();
         assert_eq!(missing.to_string(), "--memory needs a number of MiB behind it");
+    }
+
+    #[test]
+    fn the_firmware_is_one_of_three_and_uboot_unless_another_is_named() {
+        let firmware = |line| parsed(line).map(|options| options.unwrap().firmware);
+        assert_eq!(firmware(""), Ok(Some(Firmware::UBoot)));
+        assert_eq!(firmware("--firmware edk2"), Ok(Some(Firmware::Edk2)));
+        assert_eq!(firmware("--firmware direct"), Ok(None));
+        let refused = firmware("--firmware bios").unwrap_err().to_string();
+        assert!(refused.contains("uboot, edk2 or direct") && refused.contains("'bios'"));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        assert_eq!(parsed("--disk a --fresh"), Err(OptionError::FreshFile));
+        assert_eq!(parsed("--kernel-log"), Err(OptionError::SignedLine));
+        parsed("--kernel-log --firmware direct").unwrap();
     }
 
     #[test]

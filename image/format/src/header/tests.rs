@@ -185,6 +185,17 @@ fn a_name_is_printable_and_fits() {
     }
 }
 
+#[test]
+fn a_name_is_told_of_whatever_begins_as_a_slot_even_when_nobody_vouches_for_it() {
+    let mut slot = slot();
+    slot[SIGNATURE_AT] ^= 1;
+    let told = |slot: &[u8]| Header::told_name(slot[..HEADER_OCTETS].try_into().unwrap());
+    assert_eq!(told(&slot).unwrap(), about().name);
+    slot[64] = 0x1b;
+    assert_eq!(told(&slot), None);
+    assert_eq!(told(&[b'a'; HEADER_OCTETS]), None);
+}
+
 proptest! {
     /// D26, D28: no octet of the header can be changed.
     #[test]
