@@ -17,8 +17,6 @@
 //! - What is started was verified in memory and is not read again.
 //! - The newest valid copy of the bootstate is never written over.
 
-use core::fmt;
-
 use crate::bootstate::{COPY_OCTETS, Copy, Fault, Found, Slot, State, TRIES};
 
 /// The disk and the firmware, as the decision needs them.
@@ -64,39 +62,6 @@ pub enum Event {
     NotCounted(Slot),
     /// This one is started now.
     Starting(Slot, Attempt),
-}
-
-/// What the loader prints, and what tests and people wait for.
-impl fmt::Display for Event {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CopyTorn(copy) => {
-                let which = match copy {
-                    Copy::First => "first",
-                    Copy::Second => "second",
-                };
-                write!(
-                    to,
-                    "The {which} copy of the bootstate is damaged; the other is used."
-                )
-            }
-            Self::BootstateLost => to.write_str(
-                "BOTH COPIES OF THE BOOTSTATE ARE DAMAGED. The newer version that is whole is started.",
-            ),
-            Self::PassedOver(slot, fault) => write!(to, "Slot {slot} {fault}."),
-            Self::NotCounted(slot) => write!(
-                to,
-                "Slot {slot} is on trial and its try cannot be written to the disk: not started."
-            ),
-            Self::Starting(slot, Attempt::Good) => write!(to, "Starting slot {slot}"),
-            Self::Starting(slot, Attempt::Trial(number)) => {
-                write!(to, "Starting slot {slot}, try {number} of {TRIES}")
-            }
-            Self::Starting(slot, Attempt::Uncounted) => {
-                write!(to, "Starting slot {slot}, for want of anything better")
-            }
-        }
-    }
 }
 
 /// Decides, and starts. Comes back only if nothing could be started.
