@@ -40,6 +40,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Trouble> {
         let _ = writeln!(ready, "{} {address}", entry.service.name);
         house.serve(entry, socket);
     }
+    let self_test = tokio::spawn(house.self_test()?.run());
     announce(&(ready + "LISTENING\n")).map_err(Trouble::System)?;
 
     let trouble = tokio::select! {
@@ -47,6 +48,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Trouble> {
         _ = interrupt.recv() => None,
         trouble = house.failed() => Some(trouble),
     };
+    self_test.abort();
     tracing::info!("stopping");
     house.close(GRACE).await;
     trouble.map_or(Ok(()), Err)

@@ -1,11 +1,12 @@
 //! In the box: everything comes from init, and init is told how it goes.
 //!
 //! ```text
-//! HostName · Addresses · Listener… · Provision? · Start  ─►  open, serve  ─►  Ready, Status
-//! then, until Stop, SIGTERM or the end of init:              Alive every 5 s, Status when it changes
+//! HostName · Addresses · Boot · Listener… · Provision? · Start  ─►  open, serve  ─►  Ready, Status
+//! then, until Stop, SIGTERM or the end of init:              SelfTest once, Alive every 5 s, Status when it changes
 //! ```
 
 use crate::house::{House, Options, ProvisionFile};
+use crate::self_test::SelfTest;
 use crate::services::{self, Entry};
 use crate::trouble::Trouble;
 use handoff::{Channel, ConsoleLine, FromMaild, Message, ReceiveError, Received, Status, ToMaild};
@@ -76,6 +77,7 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
     for (entry, socket) in given.listeners {
         house.serve(entry, socket);
     }
+    let self_test = house.self_test()?;
     let fingerprint = house.fingerprint();
     control
         .send(&FromMaild::Ready { fingerprint })
@@ -83,7 +85,9 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
         .map_err(Trouble::System)?;
 
     let alive = tokio::spawn(say_alive(Arc::clone(control), house.store().clone()));
+    let self_test = tokio::spawn(tell_self_test(Arc::clone(control), self_test));
     let outcome = attend(control, &mut house, &mut terminate).await;
+    self_test.abort();
     alive.abort();
     match outcome {
         Ok(grace) => {
@@ -116,10 +120,13 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
             (ToMaild::Provision { octets }, Some(descriptor)) => {
                 given.provision = Some(read_provision(descriptor, octets)?);
             }
-            (ToMaild::Boot(_) | ToMaild::UpdateResult { .. }, _) => {}
+            (ToMaild::Boot(boot), _) => log_boot(boot),
             (ToMaild::Start, _) => return Ok(given),
             (ToMaild::Stop { .. }, _) => {
                 return Err(Trouble::Handoff("it said Stop before Start".to_owned()));
+            }
+            (ToMaild::UpdateResult { .. }, _) => {
+                return Err(Trouble::Handoff("it answered an update before Start".to_owned()));
             }
             (ToMaild::Listener { .. } | ToMaild::Provision { .. }, None) => {
                 return Err(Trouble::Handoff("a descriptor is missing".to_owned()));
@@ -151,9 +158,13 @@ async fn attend(
                     return Ok(deadline.saturating_sub(CLOSE_TIME));
                 }
                 ToMaild::Addresses(addresses) => house.refresh_certificate(Some(ips(&addresses))),
-                ToMaild::Boot(_) | ToMaild::UpdateResult { .. } => {}
                 ToMaild::HostName(name) => {
                     tracing::info!(name = name.as_str(), "the box has another name, which holds from the next start");
+                }
+                ToMaild::Boot(boot) => log_boot(boot),
+                // Not supported: handing an update over. Nobody asked, so that it is only told.
+                ToMaild::UpdateResult { is_taken, text } => {
+                    tracing::info!(is_taken, text = text.as_str(), "init tells of an update");
                 }
                 ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Start => {
                     return Err(Trouble::Handoff("it handed something over behind Start".to_owned()));
@@ -186,6 +197,27 @@ async fn say_alive(control: Arc<Control>, store: Store) {
         if store.pulse().await.is_ok() && control.send(&FromMaild::Alive).await.is_err() {
             return;
         }
+    }
+}
+
+/// Looks once whether everything works, also when this version is not on trial: it is the box's own health check.
+async fn tell_self_test(control: Arc<Control>, self_test: SelfTest) {
+    let outcome = self_test.run().await;
+    let told = FromMaild::SelfTest {
+        is_ok: outcome.is_ok(),
+        which: ConsoleLine::lossy(&outcome.which()),
+    };
+    // Where init is gone, this process ends by itself.
+    let _ = control.send(&told).await;
+}
+
+/// What init said of the start: it is init that acts on it.
+fn log_boot(boot: handoff::Boot) {
+    let Some(slot) = boot.slot else { return };
+    if boot.is_trial {
+        tracing::info!(?slot, attempt = boot.attempt, "this version is on trial");
+    } else {
+        tracing::debug!(?slot, "this version is the one to start");
     }
 }
 

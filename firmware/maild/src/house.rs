@@ -3,6 +3,7 @@
 use crate::limits;
 use crate::opened;
 use crate::provision::{self, NewMailbox, Password, Plan};
+use crate::self_test::{self, SelfTest};
 use crate::services::{Entry, Protocol};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
@@ -11,12 +12,13 @@ use delivery::Delivery;
 use imap::Imap;
 use mail::Domain;
 use net::authority::{Authority, ServerNames};
+use net::call::Caller;
 use net::listener::{Gate, serve};
 use net::tls::Tls;
 use net::{Shutdown, Stop, pump, stop_switch};
 use smtp::Smtp;
 use std::collections::HashMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use store::{NewAccount, Provision, Store, StoreError};
@@ -47,12 +49,14 @@ pub(crate) struct House {
     authority: Authority,
     names: ServerNames,
     tls: Tls,
+    delivery: Delivery,
     smtp: Smtp,
     imap: Imap,
     gate: Gate,
     stop: Stop,
     shutdown: Shutdown,
     serving: JoinSet<std::io::Result<()>>,
+    listeners: Vec<(Entry, SocketAddr)>,
 }
 
 impl House {
@@ -62,8 +66,13 @@ impl House {
     /// # Errors
     /// The box keeps what it has.
     pub(crate) async fn open(options: Options) -> Result<House, Trouble> {
+        let store = open_store(&options.folder)?;
+        House::open_on(store, options).await
+    }
+
+    /// As [`House::open`], on a store that is open.
+    pub(crate) async fn open_on(store: Store, options: Options) -> Result<House, Trouble> {
         let folder = options.folder;
-        let store = open_store(&folder)?;
         let cost = Cost::for_memory(limits::memory_octets());
         let settings = settle(&store, &folder, options.provision, cost).await?;
 
@@ -81,7 +90,7 @@ impl House {
             .map_err(|error| Trouble::System(std::io::Error::other(error)))?;
         let delivery = Delivery::new(store.clone(), host_name);
         let imap = Imap::new(auth, store.clone(), delivery.check_buffer().clone());
-        let smtp = Smtp::new(delivery);
+        let smtp = Smtp::new(delivery.clone());
         let gate = Gate::new(limits::fit_descriptors(settings.connection_limits()));
         let (stop, shutdown) = stop_switch();
         Ok(House {
@@ -89,12 +98,14 @@ impl House {
             authority,
             names,
             tls,
+            delivery,
             smtp,
             imap,
             gate,
             stop,
             shutdown,
             serving: JoinSet::new(),
+            listeners: Vec::new(),
         })
     }
 
@@ -105,6 +116,9 @@ impl House {
         } = entry;
         let (tls, gate, shutdown) = (self.tls.clone(), self.gate.clone(), self.shutdown.clone());
         let stopping = self.shutdown.clone();
+        if let Ok(address) = socket.local_addr() {
+            self.listeners.push((entry, address));
+        }
         match protocol {
             Protocol::Smtp => {
                 let smtp = self.smtp.clone();
@@ -134,6 +148,21 @@ impl House {
                 ));
             }
         }
+    }
+
+    /// The box's look at itself, to be run once everything is served.
+    ///
+    /// # Errors
+    /// When the TLS library refuses the certificate of the box's own authority.
+    pub(crate) fn self_test(&self) -> Result<SelfTest, Trouble> {
+        let caller = Caller::new(&self.authority, self.gate.clone());
+        Ok(SelfTest {
+            listeners: self.listeners.clone(),
+            caller: caller.map_err(|error| Trouble::Tls(error.into()))?,
+            store: self.store.clone(),
+            delivery: self.delivery.clone(),
+            read_back: self_test::read_back,
+        })
     }
 
     /// SHA-256 of the certificate of the box's authority.

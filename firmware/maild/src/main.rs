@@ -8,6 +8,7 @@ mod limits;
 mod log;
 mod opened;
 mod provision;
+mod self_test;
 mod services;
 mod settings;
 mod trouble;

@@ -34,6 +34,7 @@ fn it_says_where_it_listens_serves_and_stops_on_a_signal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut running = Running::start(&mut dev(folder.path(), Some(&provision)));
         running.ready();
+        running.wait_for("self-test", |line| line.contains("self-test passed after "));
         let reply = deliver(running.address("smtp"), "anna@firma.test");
         assert!(reply.starts_with("250 2.0.0"), "{reply}");
         let reply = deliver(running.address("smtp"), "nobody@firma.test");

@@ -4,8 +4,9 @@
 mod common;
 
 use common::{GOOD, PATIENCE, Running, connect, deliver, maild};
-use handoff::{Address, Addresses, Channel, FromMaild, HostName, ReceiveError, ToMaild};
+use handoff::{Address, Addresses, Boot, BootSlot, Channel, FromMaild, HostName, ReceiveError, ToMaild};
 use nix::sys::signal::Signal;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -14,12 +15,17 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+/// What maild says of a house as it should be.
+const ALL_WELL: &str = "port 25, port 993, store, loop mail";
+
 /// init, its child, and the sockets that init keeps.
 struct Box {
     init: Channel,
     maild: Running,
     smtp: TcpListener,
     imaps: TcpListener,
+    /// What maild found when it tried itself out. It comes at any time behind Ready.
+    self_test: RefCell<Option<(bool, String)>>,
 }
 
 impl Box {
@@ -37,15 +43,21 @@ impl Box {
             maild: Running::start(&mut command),
             smtp: socket(),
             imaps: socket(),
+            self_test: RefCell::default(),
         }
     }
 
     /// Hands everything over, as init does.
     fn hand_over(&self, folder: &Path, provision: Option<&str>) {
+        self.hand_over_with(&[(25, &self.smtp), (993, &self.imaps)], folder, provision);
+    }
+
+    fn hand_over_with(&self, listeners: &[(u16, &TcpListener)], folder: &Path, provision: Option<&str>) {
         let name = HostName::new("kestrel.example.net").unwrap();
         self.send(&ToMaild::HostName(name));
         self.send(&addresses("192.0.2.7"));
-        for (port, socket) in [(25, &self.smtp), (993, &self.imaps)] {
+        self.send(&trial(true));
+        for &(port, socket) in listeners {
             self.init
                 .send(&ToMaild::Listener { port }, &[socket.as_fd()])
                 .unwrap();
@@ -73,7 +85,13 @@ impl Box {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.init.receive::<FromMaild>() {
-                Ok(received) => return Some(received.message),
+                Ok(received) => match received.message {
+                    FromMaild::SelfTest { is_ok, which } => {
+                        let told = self.self_test.replace(Some((is_ok, which.as_str().to_owned())));
+                        assert_eq!(told, None, "it is told once");
+                    }
+                    message => return Some(message),
+                },
                 Err(ReceiveError::Closed) => return None,
                 Err(ReceiveError::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     assert!(Instant::now() < until, "maild says nothing");
@@ -89,6 +107,14 @@ impl Box {
     fn address(socket: &TcpListener) -> SocketAddr {
         socket.local_addr().unwrap()
     }
+}
+
+fn trial(is_trial: bool) -> ToMaild {
+    ToMaild::Boot(Boot {
+        slot: Some(BootSlot::B),
+        attempt: u8::from(is_trial),
+        is_trial,
+    })
 }
 
 fn addresses(ip: &str) -> ToMaild {
@@ -140,7 +166,9 @@ fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
     assert!(delivered.elapsed() < Duration::from_secs(25));
     let (mut idle, greeting) = connect(smtp);
     assert!(greeting.starts_with("220 kestrel.example.net "), "{greeting}");
-    // New addresses and a new name are taken while it serves.
+    // Found good, and told so. New addresses and a new name are taken while it serves.
+    assert_eq!(house.self_test.take(), Some((true, ALL_WELL.to_owned())));
+    house.send(&trial(false));
     house.send(&addresses("192.0.2.8"));
     house.send(&ToMaild::HostName(HostName::new("other").unwrap()));
     house.send(&ToMaild::Stop { deadline_ms: 10_000 });
@@ -173,6 +201,20 @@ fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
     }
 }
 
+/// D24: what is broken is said, and is no reason to stop what is not.
+#[test]
+fn d24_a_failed_self_test_is_told_and_the_rest_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    house.hand_over_with(&[(25, &house.smtp)], folder.path(), Some(GOOD));
+    assert!(matches!(house.next(), Some(FromMaild::Ready { .. })));
+    while house.self_test.borrow().is_none() {
+        assert!(house.next().is_some());
+    }
+    assert_eq!(house.self_test.take(), Some((false, "port 993".to_owned())));
+    assert!(deliver(Box::address(&house.smtp), "anna@firma.test").starts_with("250 2.0.0"));
+}
+
 #[test]
 fn a_box_without_accounts_serves_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -188,6 +230,10 @@ fn a_box_without_accounts_serves_and_says_what_to_do() {
             }
         }
     }
+    while house.self_test.borrow().is_none() {
+        assert!(house.next().is_some());
+    }
+    assert_eq!(house.self_test.take(), Some((true, ALL_WELL.to_owned())));
     let reply = deliver(Box::address(&house.smtp), "anna@firma.test");
     assert!(reply.starts_with("550 5.7.1"), "{reply}");
 }
