@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::machine::Machine;
+use crate::plain::Plain;
 use crate::plan::{Network, Plan, Reset, Start};
 use crate::ports::{HostPort, forwarded};
 use crate::qmp::Qmp;
@@ -117,7 +118,7 @@ impl Builder {
         self
     }
 
-    /// Shows the console on standard output as it comes.
+    /// Shows the console on standard output as it comes, without escape sequences.
     #[must_use]
     pub fn echo(mut self) -> Self {
         self.echo = true;
@@ -207,7 +208,7 @@ impl Builder {
                 let stdout = child.stdout.take();
                 let heard = sender.send(Ok(child)).is_ok();
                 if let Some(stdout) = stdout.filter(|_| heard) {
-                    console.take_in(stdout, echo.then(std::io::stdout));
+                    console.take_in(stdout, echo.then(|| Plain::new(std::io::stdout())));
                     let _ = until_dropped.recv(); // Nothing is ever sent: this ends with the machine.
                 }
             }

@@ -8,6 +8,7 @@ mod firmware;
 mod image;
 mod line;
 mod machine;
+mod plain;
 mod plan;
 mod ports;
 mod qmp;
