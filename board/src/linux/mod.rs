@@ -2,12 +2,14 @@
 
 mod led;
 mod power_key;
+mod watchdog;
 
 use std::fs;
 use std::path::Path;
 
 pub use led::{LedError, SysfsLed};
 pub use power_key::PowerKey;
+pub use watchdog::Watchdog;
 
 use crate::Board;
 

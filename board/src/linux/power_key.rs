@@ -8,12 +8,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::{Button, Gesture};
+
 /// `EV_KEY` of linux/input-event-codes.h.
 const EV_KEY: u16 = 1;
 /// `KEY_POWER` of linux/input-event-codes.h.
 const KEY_POWER: u16 = 116;
-/// The value of a key that goes down; 0 is up, 2 is auto-repeat.
+/// The values of a key that goes down and comes up; 2 is auto-repeat.
 const PRESSED: i32 = 1;
+const RELEASED: i32 = 0;
 /// `O_NONBLOCK` of the generic Linux ABI (arm64, x86).
 const O_NONBLOCK: i32 = 0o4000;
 
@@ -67,12 +70,22 @@ impl PowerKey {
         &self.path
     }
 
-    /// Takes all waiting events; whether the key went down among them.
+    /// Takes all waiting events; whether the key was pressed for a moment and let go.
     ///
     /// # Errors
     /// When the device is gone.
     pub fn was_pressed(&mut self) -> io::Result<bool> {
-        let mut is_pressed = false;
+        let mut button = Button::default();
+        button.press(0);
+        Ok(self.read(&mut button, 0)? == Some(Gesture::Short))
+    }
+
+    /// Takes all waiting events and tells `button` of them; what was meant, if that is clear by now.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub fn read(&mut self, button: &mut Button, now_ms: u64) -> io::Result<Option<Gesture>> {
+        let mut gesture = None;
         loop {
             // evdev gives whole events only.
             let mut octets = [0; 16 * EVENT_OCTETS];
@@ -80,9 +93,15 @@ impl PowerKey {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => {
                     let (events, _) = octets[..length].as_chunks::<EVENT_OCTETS>();
-                    is_pressed |= events.iter().any(|event| is_press(event));
+                    for event in events {
+                        match change(event) {
+                            Some(Change::Down) => button.press(now_ms),
+                            Some(Change::Up) => gesture = button.release(now_ms).or(gesture),
+                            None => {}
+                        }
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(is_pressed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(gesture),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -96,11 +115,24 @@ impl AsFd for PowerKey {
     }
 }
 
-/// Whether one event is the power key going down.
-fn is_press(event: &[u8]) -> bool {
+/// What one event says of the power key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Down,
+    Up,
+}
+
+/// Repetitions of a key that is held, and other keys, say nothing.
+fn change(event: &[u8]) -> Option<Change> {
     let (kind, code) = (EV_KEY.to_ne_bytes(), KEY_POWER.to_ne_bytes());
-    let expected = [&kind[..], &code[..], &PRESSED.to_ne_bytes()[..]].concat();
-    event.get(TIME_OCTETS..) == Some(&expected[..])
+    let rest = event
+        .get(TIME_OCTETS..)?
+        .strip_prefix(&[kind, code].concat()[..])?;
+    match i32::from_ne_bytes(rest.try_into().ok()?) {
+        PRESSED => Some(Change::Down),
+        RELEASED => Some(Change::Up),
+        _ => None,
+    }
 }
 
 /// Whether a capability bitmap of sysfs has a bit: words of the kernel's size in hexadecimal, the highest first.
@@ -162,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_power_key_going_down_is_a_press() {
-        assert!(is_press(&event(EV_KEY, KEY_POWER, PRESSED)));
-        assert!(!is_press(&event(EV_KEY, KEY_POWER, 0)));
-        assert!(!is_press(&event(EV_KEY, KEY_POWER, 2)));
-        assert!(!is_press(&event(EV_KEY, 115, PRESSED)));
-        assert!(!is_press(&event(0, 0, 0)));
-        assert!(!is_press(&[]));
+    fn only_the_power_key_says_something() {
+        assert_eq!(change(&event(EV_KEY, KEY_POWER, PRESSED)), Some(Change::Down));
+        assert_eq!(change(&event(EV_KEY, KEY_POWER, RELEASED)), Some(Change::Up));
+        assert_eq!(change(&event(EV_KEY, KEY_POWER, 2)), None);
+        assert_eq!(change(&event(EV_KEY, 115, PRESSED)), None);
+        assert_eq!(change(&event(0, 0, 0)), None);
+        assert_eq!(change(&[]), None);
     }
 
     #[test]
@@ -176,6 +208,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&event(EV_KEY, KEY_POWER, 0)).unwrap();
         let mut key = PowerKey::open(file.path()).unwrap();
-        key.was_pressed().unwrap_err();
+        let mut button = Button::default();
+        key.read(&mut button, 0).unwrap_err();
+        assert_eq!(button, Button::default());
     }
 }
