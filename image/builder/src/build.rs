@@ -16,7 +16,7 @@ use crate::options::Build;
 use crate::programs::{self, PROGRAMS, Profile};
 use crate::slot::{self, Contents};
 use crate::version::{self, Commit};
-use crate::{bmap, loader, pi, pristine, progress};
+use crate::{bmap, e2fsck, loader, pi, pristine, progress};
 
 /// Few words on the console until init speaks, and a kernel that gives up starts anew soon.
 const COMMAND_LINE: &str = "quiet panic=3";
@@ -137,6 +137,18 @@ fn initrd(
         version: version::text(about, kernel),
         roots: keys::spelt(&key.roots, "\n") + "\n",
     };
+    let e2fsck = e2fsck::e2fsck(&cache())?;
+    let pinned = if e2fsck.is_pinned {
+        ""
+    } else {
+        " (unpinned: not in image/e2fsck.lock)"
+    };
+    say(
+        "e2fsck",
+        e2fsck.octets.len(),
+        &format!("{}{pinned}", e2fsck.version),
+    );
+    parts.programs.push(("e2fsck", e2fsck.octets));
     let workspace = workspace();
     for name in PROGRAMS {
         let octets = programs::program(name, profile, &workspace, &target(&workspace))?;

@@ -28,22 +28,35 @@ pub(crate) enum Error {
         status: String,
         said: String,
     },
-    #[error("image/kernel.lock, line {line}: expected 'VERSION  SHA256', found '{text}'")]
-    Lock { line: usize, text: String },
-    #[error("image/kernel.lock names no version")]
-    LockEmpty,
+    #[error("image/{file}, line {line}: expected 'VERSION  SHA256', found '{text}'")]
+    Lock {
+        file: &'static str,
+        line: usize,
+        text: String,
+    },
+    #[error("image/{file} names no version")]
+    LockEmpty { file: &'static str },
     #[error(
         "apt offers no linux-source-6.12 and none is installed; \
          give a kernel source with --kernel-source FILE (a linux-source-6.12.tar.xz)"
     )]
     NoKernelSource,
+    #[error("apt said that it downloaded {0}, and there is no such file")]
+    NotDownloaded(String),
     #[error(
-        "the kernel source {version} has SHA-256 {found}, but image/kernel.lock says {expected}: it is not used"
+        "apt offers no e2fsck-static for arm64, which the box repairs its disk with \
+         (the machine's own sources are asked, for another architecture)"
     )]
-    KernelSourceAltered {
+    NoE2fsck,
+    #[error(
+        "{} (version {version}) has SHA-256 {found}, which is not what image/{file} says: it is not used",
+        path.display()
+    )]
+    Altered {
+        file: &'static str,
         version: String,
+        path: PathBuf,
         found: String,
-        expected: String,
     },
     #[error("image/kernel.config: {0}")]
     Fragment(#[from] FragmentError),

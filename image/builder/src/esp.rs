@@ -1,6 +1,7 @@
 //! The EFI system partition: FAT16, made in memory by `fatfs`. Serial number and dates are fixed.
 
 use std::io::{Cursor, Write};
+use std::ops::Range;
 
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 use format::layout::{BLOCK_OCTETS, ESP};
@@ -11,6 +12,8 @@ use crate::error::Error;
 pub(crate) const LOADER: &str = "EFI/BOOT/BOOTAA64.EFI";
 
 const CLUSTER_OCTETS: u32 = 2048;
+const ENTRY_OCTETS: usize = 32;
+const ATTRIBUTE_FOLDER: u8 = 0x10;
 const SERIAL: u32 = 0x7074_6f6b;
 const LABEL: &[u8; 11] = b"POSTOLKA   ";
 
@@ -29,6 +32,7 @@ pub(crate) struct Esp {
 pub(crate) fn esp(files: &[File]) -> Result<Esp, Error> {
     let mut octets = empty()?;
     let free = fill(&mut octets, files)?;
+    straighten(&mut octets);
     // Nothing is ever deleted here, so the free clusters are the last ones.
     let used = octets.len() - free as usize * CLUSTER_OCTETS as usize;
     Ok(Esp { octets, used })
@@ -68,9 +72,39 @@ fn fill(octets: &mut [u8], files: &[File]) -> Result<u32, Error> {
     Ok(free)
 }
 
+/// `fatfs` 0.3 gives the entries `.` and `..` of a folder long names too, which no other system expects there:
+/// the two have to come first, without them. Here they are moved to where they belong.
+fn straighten(octets: &mut [u8]) {
+    let field = |at: usize| usize::from(u16::from_le_bytes([octets[at], octets[at + 1]]));
+    let root = (field(14) + usize::from(octets[16]) * field(22)) * 512;
+    let data = root + field(17) * ENTRY_OCTETS;
+    straighten_below(octets, root..data, data);
+}
+
+/// In a folder of ours, which is so small that its first cluster is all of it, and in those that are in it.
+fn straighten_below(octets: &mut [u8], folder: Range<usize>, data: usize) {
+    for at in folder.step_by(ENTRY_OCTETS) {
+        let entry = &octets[at..at + ENTRY_OCTETS];
+        if entry[11] != ATTRIBUTE_FOLDER || entry[0] == b'.' {
+            continue;
+        }
+        let cluster = usize::from(u16::from_le_bytes([entry[26], entry[27]]));
+        let start = data + (cluster - 2) * CLUSTER_OCTETS as usize;
+        let place = start..start + CLUSTER_OCTETS as usize;
+        let (dots, others): (Vec<_>, Vec<_>) = octets[place.clone()]
+            .chunks(ENTRY_OCTETS)
+            .partition(|entry| entry[0] == b'.' && entry[11] == ATTRIBUTE_FOLDER);
+        // Before each of the two lay its long name.
+        let straight: Vec<u8> = [dots.as_slice(), &others[2..]].concat().concat();
+        octets[place.clone()].fill(0);
+        octets[start..start + straight.len()].copy_from_slice(&straight);
+        straighten_below(octets, place, data);
+    }
+}
+
 /// Whether an ESP begins as those made here do. Systems that mount it change flags and names, and not where things lie.
 pub(crate) fn has_our_geometry(octets: &[u8]) -> bool {
-    const GEOMETRY: std::ops::Range<usize> = 11..36;
+    const GEOMETRY: Range<usize> = 11..36;
     let is_ours = |ours: &[u8]| octets.get(GEOMETRY) == ours.get(GEOMETRY);
     octets.len() as u64 == ESP.octets
         && octets.get(510..512) == Some(&[0x55, 0xaa])
@@ -183,6 +217,25 @@ pub(crate) mod tests {
             .read_to_end(&mut found)
             .unwrap();
         assert_eq!(found, octets);
+    }
+
+    #[test]
+    fn a_folder_begins_with_itself_and_its_parent_and_no_long_names_of_them() {
+        let octets = esp(&files()).unwrap().octets;
+        let starts = |name: &[u8; 11]| {
+            let found = octets
+                .windows(11)
+                .enumerate()
+                .filter(move |(_, window)| *window == name);
+            found.map(|(at, _)| at).collect::<Vec<usize>>()
+        };
+        let (own, parents) = (starts(b".          "), starts(b"..         "));
+        assert_eq!(own.len(), 2);
+        for (own, parent) in own.into_iter().zip(parents) {
+            // The data begin behind 97 sectors.
+            assert_eq!((own - 97 * 512) % CLUSTER_OCTETS as usize, 0);
+            assert_eq!(parent, own + ENTRY_OCTETS);
+        }
     }
 
     #[test]

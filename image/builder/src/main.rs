@@ -1,16 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod apt;
 mod archive;
 mod bmap;
 mod build;
 mod cpio;
 mod disk;
+mod e2fsck;
 mod error;
 mod esp;
 mod kernel;
 mod keyfile;
 mod keys;
 mod loader;
+mod lock;
 mod look;
 mod options;
 mod pi;

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
+use crate::lock::sha256_of_text;
 use crate::tool;
 use config::Fragment;
-use source::{Lock, Source};
+use source::{KernelLock, Source};
 
 const FRAGMENT: &str = include_str!("../../../kernel.config");
 const LOCK: &str = include_str!("../../../kernel.lock");
@@ -40,7 +41,7 @@ pub(crate) struct Kernel {
 /// `given` is a source tarball that somebody wants instead of Debian's package.
 pub(crate) fn kernel(cache: &Path, given: Option<&Path>) -> Result<Kernel, Error> {
     let fragment = Fragment::parse(FRAGMENT)?;
-    let lock = Lock::parse(LOCK)?;
+    let lock = KernelLock::parse(LOCK)?;
     let compiler = tool::text(Command::new(COMPILER).arg("--version"), COMPILER_PACKAGE)?;
     let place = |source: &Source| cache.join("kernel").join(key(source, &compiler));
 
@@ -80,7 +81,7 @@ fn key(source: &Source, compiler: &str) -> String {
             .map(|(name, value)| format!("{name}={value}"))
             .join("\n")
     );
-    source::sha256_of_text(&all)[..16].to_owned()
+    sha256_of_text(&all)[..16].to_owned()
 }
 
 fn cached(place: &Path, source: &Source) -> Option<Kernel> {
