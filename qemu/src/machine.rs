@@ -107,7 +107,8 @@ impl Machine {
     pub fn hold_key(&self, duration: Duration) -> Result<(), Error> {
         self.key_down()?;
         std::thread::sleep(duration);
-        self.key_up()
+        // A box that a press switches off may be gone before the key is let go of.
+        if self.has_ended() { Ok(()) } else { self.key_up() }
     }
 
     /// Presses the button and keeps it down, until [`key_up`](Self::key_up).
