@@ -54,9 +54,13 @@ impl Disk {
         if octets < needed {
             return Err(Error::DiskTooSmall { octets, needed });
         }
-        io::copy(&mut from, &mut to)
-            .map(|_| ())
-            .map_err(Error::file("write the disk", &self.path))
+        // On a blank disk the zeros are there already, and take no room.
+        if sparse::is_blank(&to).map_err(Error::file("read the disk", &self.path))? {
+            sparse::copy(&from, &to)
+        } else {
+            io::copy(&mut from, &mut to).map(|_| ())
+        }
+        .map_err(Error::file("write the disk", &self.path))
     }
 
     /// Takes a disk that exists.
