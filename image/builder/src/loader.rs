@@ -8,6 +8,7 @@ use format::keys::PUBLIC_KEY_OCTETS;
 
 use crate::error::Error;
 use crate::keys;
+use crate::paths::Paths;
 use crate::tool;
 
 /// The only place that names it. The firmware's own toolchain has no standard library for the target.
@@ -40,11 +41,9 @@ pub(crate) fn loader(
         .env_remove("RUSTC")
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("RUSTFLAGS");
-    // Panic messages name source files; without this they would name the folder of whoever built it.
-    let flags = format!("--remap-path-prefix={}=/postolka", workspace.display());
     command
         .arg("--config")
-        .arg(format!("target.{TARGET}.rustflags=[{flags:?}]"));
+        .arg(Paths::of(workspace, &target).config(TARGET));
     let status = command
         .status()
         .map_err(|source| tool::not_run(&command, "rustup", source))?;

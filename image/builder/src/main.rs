@@ -16,6 +16,7 @@ mod loader;
 mod lock;
 mod look;
 mod options;
+mod paths;
 mod pi;
 mod pristine;
 mod programs;

@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
+use crate::paths::Paths;
 use crate::tool;
 
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
+
+/// As `.cargo/config.toml` has it, which this goes before.
+const C_FLAGS: &str = "-U_FORTIFY_SOURCE";
+const C_FLAGS_VARIABLE: &str = "CFLAGS_aarch64_unknown_linux_musl";
 
 /// Package, binary and file name in the archive are one word for each of them.
 pub(crate) const PROGRAMS: [&str; 3] = ["init", "netd", "maild"];
@@ -75,10 +80,11 @@ pub(crate) fn program(
         .arg("--target-dir")
         .arg(target);
     if profile == Profile::Release {
-        // Panic messages name source files; without this they would name the folder of whoever built it.
-        let flags = format!("--remap-path-prefix={}=/postolka", workspace.display());
-        let config = format!("target.{TARGET}.rustflags=[{flags:?}]");
-        command.arg("--config").arg(config);
+        let paths = Paths::of(workspace, target);
+        command
+            .arg("--config")
+            .arg(paths.config(TARGET))
+            .env(C_FLAGS_VARIABLE, format!("{C_FLAGS} {}", paths.c_flags()));
     }
     // cargo shows its own progress on our terminal.
     let status = command
@@ -100,4 +106,16 @@ fn stripped(program: &Path) -> Result<Vec<u8>, Error> {
         "binutils-aarch64-linux-gnu",
     )?;
     fs::read(&path).map_err(Error::file("read", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_the_c_compiler_are_those_of_the_house() {
+        let config = include_str!("../../../.cargo/config.toml");
+        let line = format!("{C_FLAGS_VARIABLE} = \"{C_FLAGS}\"\n");
+        assert!(config.contains(&line), "{config}");
+    }
 }
