@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitStatus;
 
 use handoff::{
-    ADDRESSES_MAX, Address, Addresses, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, ToMaild,
+    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, Received,
+    Sentence, ToMaild,
 };
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -46,6 +47,24 @@ pub(crate) struct Mail {
     alive_ms: Option<u64>,
     aborted_ms: Option<u64>,
     last_end: Option<String>,
+    /// What maild is told of the start of the box.
+    boot: Boot,
+    events: Vec<Event>,
+}
+
+/// What maild has said that is not about itself.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It has tried itself out.
+    SelfTest {
+        is_ok: bool,
+        /// What failed, or what was tried.
+        which: String,
+    },
+    /// Somebody wants this firmware.
+    Update { file: OwnedFd, octets: u32 },
+    /// It has ended, so many times in a row.
+    Ended(u32),
 }
 
 impl Mail {
@@ -131,7 +150,8 @@ impl Mail {
         let child = Child::new(spawn(MAILD)?, now_ms);
         (self.alive_ms, self.aborted_ms) = (None, None);
         let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
-            && child.send(&addresses_message(addresses), &[]);
+            && child.send(&addresses_message(addresses), &[])
+            && child.send(&ToMaild::Boot(self.boot), &[]);
         for (port, listener) in &self.listeners {
             is_sent &= child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]);
         }
@@ -147,6 +167,29 @@ impl Mail {
         Ok(())
     }
 
+    /// What came up since this was asked last.
+    pub(crate) fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// How the box was started; a running maild is told when that changes.
+    pub(crate) fn tell_boot(&mut self, boot: Boot) {
+        if self.boot != boot {
+            self.boot = boot;
+            if let Some(child) = &self.child {
+                child.send(&ToMaild::Boot(boot), &[]);
+            }
+        }
+    }
+
+    /// What became of an update. A maild that was started since does not wait for it, and may know it all the same.
+    pub(crate) fn tell_update(&self, is_taken: bool, text: &str) {
+        if let Some(child) = &self.child {
+            let text = Sentence::lossy(text);
+            child.send(&ToMaild::UpdateResult { is_taken, text }, &[]);
+        }
+    }
+
     /// Tells a running maild the addresses of now.
     pub(crate) fn tell_addresses(&self, addresses: &[(String, IpAddr, u8)]) {
         if let Some(child) = &self.child {
@@ -160,15 +203,15 @@ impl Mail {
             return false;
         };
         match child.receive::<FromMaild>() {
-            Told::Message(received) => self.follow(received.message, now_ms),
+            Told::Message(received) => self.follow(received, now_ms),
             Told::Nothing => return false,
             Told::Killed(why) => console.line(&format!("maild {why}.")),
         }
         true
     }
 
-    fn follow(&mut self, message: FromMaild, now_ms: u64) {
-        match message {
+    fn follow(&mut self, received: Received<FromMaild>, now_ms: u64) {
+        match received.message {
             FromMaild::Ready { fingerprint } => {
                 self.fingerprint = Some(fingerprint);
                 self.is_ready = true;
@@ -176,7 +219,16 @@ impl Mail {
             }
             FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
             FromMaild::Alive => self.alive_ms = Some(now_ms),
-            FromMaild::SelfTest { .. } | FromMaild::ApplyUpdate { .. } => {}
+            FromMaild::SelfTest { is_ok, which } => {
+                let which = which.as_str().to_owned();
+                self.events.push(Event::SelfTest { is_ok, which });
+            }
+            FromMaild::ApplyUpdate { octets } => {
+                // There is one: the message has been counted.
+                if let Some(file) = received.descriptors.into_iter().next() {
+                    self.events.push(Event::Update { file, octets });
+                }
+            }
         }
     }
 
@@ -221,6 +273,7 @@ impl Mail {
             "maild {how}; it is started again in {seconds}.{tenths} s."
         ));
         self.last_end = Some(how);
+        self.events.push(Event::Ended(self.restarts.in_a_row()));
         self.start_ms = Some(now_ms + delay_ms);
     }
 

@@ -5,21 +5,28 @@ mod child;
 mod clock;
 mod console;
 mod disk;
+mod follow;
 mod links;
 mod mail;
 mod mount;
 mod network;
+mod nice;
 mod page;
 mod run;
 mod seccomp;
 mod shutdown;
 mod signals;
+mod slot;
 mod spawn;
+mod standing;
 mod stick;
 mod storage;
 mod supervise;
 mod trouble;
+mod update;
 mod version;
+mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -36,6 +43,9 @@ const HOST_NAME: &str = "postolka";
 /// as it can: a person who sees a sentence can help, one who sees a kernel panic cannot.
 fn main() -> ExitCode {
     if std::process::id() != 1 {
+        if let Some(code) = worker::main() {
+            return code;
+        }
         eprintln!("init is the first process of the box and nothing else.");
         return ExitCode::FAILURE;
     }
@@ -57,7 +67,7 @@ fn main() -> ExitCode {
         console.line(&format!("Memory limits could not be set: {error}"));
     }
     let host_name = HostName::new(HOST_NAME).expect("the constant is a host name");
-    match Machine::new(console, &version, host_name) {
+    match Machine::new(console, version, host_name) {
         Ok(machine) => machine.run(),
         // Without signals or routing there is nothing init could do: the kernel panics and starts the box again.
         Err(error) => {

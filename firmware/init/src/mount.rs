@@ -16,7 +16,7 @@ pub(crate) const DATA: &str = "/data";
 /// maild's folder in it.
 pub(crate) const MAIL: &str = "/data/mail";
 /// init's folder in it.
-const SYSTEM: &str = "/data/system";
+pub(crate) const SYSTEM: &str = "/data/system";
 /// Where a stick is for the moment it is read.
 pub(crate) const STICK: &str = "/run/stick";
 /// The resolver's configuration, written with each lease.

@@ -16,7 +16,7 @@ pub(crate) const COLUMNS_MAX: usize = 80;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// On the way up; the text says with what.
-    Starting(&'static str),
+    Starting(String),
     /// maild serves.
     Ready,
     /// maild ended and is started again.
@@ -35,6 +35,10 @@ pub(crate) struct Page {
     pub(crate) board: &'static str,
     pub(crate) state: State,
     pub(crate) host_name: String,
+    /// Which version in which slot, if the box was started from one.
+    pub(crate) version: Option<String>,
+    /// Whether the firmware is signed with a key that lies about on a developer's machine.
+    pub(crate) is_development: bool,
     /// Interface and address.
     pub(crate) addresses: Vec<(String, IpAddr)>,
     pub(crate) ports: Vec<u16>,
@@ -52,7 +56,15 @@ impl Page {
             format!("{} on {}", self.title, self.board),
             self.sentence(),
         ];
+        if self.is_development {
+            lines.push(
+                "DEVELOPMENT KEY: not for use. Whoever has its maker's computer can sign for it.".to_owned(),
+            );
+        }
         lines.push(field("Name", &self.host_name));
+        if let Some(version) = &self.version {
+            lines.push(field("Version", version));
+        }
         // The cable side first: an address somebody types is more use than a link-local one.
         let mut addresses = self.addresses.clone();
         addresses.sort_by_key(|(interface, ip)| (ip.is_ipv6(), is_link_local(*ip), interface.clone()));
@@ -89,7 +101,7 @@ impl Page {
     }
 
     fn sentence(&self) -> String {
-        match self.state {
+        match &self.state {
             State::Starting(what) => format!("Starting: {what}."),
             State::Ready => {
                 format!("Ready. Mail is served on {}.", ports(&self.ports))
@@ -137,6 +149,8 @@ mod tests {
             board: "QEMU virt",
             state: State::Ready,
             host_name: "postolka".to_owned(),
+            version: None,
+            is_development: false,
             addresses: vec![
                 ("eth0".to_owned(), "fe80::5054:ff:fe12:3456".parse().unwrap()),
                 ("eth0".to_owned(), "10.0.2.15".parse().unwrap()),
@@ -177,7 +191,7 @@ Ready. Mail is served on ports 25 and 993.
     #[test]
     fn a_starting_box_says_with_what() {
         let starting = Page {
-            state: State::Starting("looking for the disk"),
+            state: State::Starting("looking for the disk".to_owned()),
             addresses: Vec::new(),
             fingerprint: None,
             status: Vec::new(),
@@ -189,6 +203,28 @@ Ready. Mail is served on ports 25 and 993.
 Postolka 0.1.0 (1a2b3c4) on QEMU virt
 Starting: looking for the disk.
   Name        postolka
+",
+        );
+    }
+
+    #[test]
+    fn a_box_from_a_slot_says_which_and_what_its_key_is_worth() {
+        let flashed = Page {
+            version: Some("214 in slot B, try 1 of 3: it has to show that it works".to_owned()),
+            is_development: true,
+            addresses: Vec::new(),
+            fingerprint: None,
+            status: Vec::new(),
+            ..page()
+        };
+        check(
+            &flashed,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+Ready. Mail is served on ports 25 and 993.
+DEVELOPMENT KEY: not for use. Whoever has its maker's computer can sign for it.
+  Name        postolka
+  Version     214 in slot B, try 1 of 3: it has to show that it works
 ",
         );
     }

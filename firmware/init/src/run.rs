@@ -18,9 +18,13 @@ use crate::network::{self, Network};
 use crate::page::{Page, State};
 use crate::shutdown::{self, Goal, Order, STOP_MS, Shutdown};
 use crate::signals::{self, Signals};
-use crate::storage::{LOOK_MS, Step, Storage};
+use crate::slot;
+use crate::standing::Standing;
+use crate::storage::Storage;
 use crate::trouble::Trouble;
 use crate::version::Version;
+use crate::worker::Task;
+use crate::workers::Workers;
 
 /// Facts that change together are printed together: the page waits this long for more.
 const PAGE_DELAY_MS: u64 = 200;
@@ -37,8 +41,8 @@ const IDLE_MS: u64 = 10_000;
 /// Everything init holds.
 pub(crate) struct Machine {
     began: Instant,
-    console: Console,
-    title: String,
+    pub(crate) console: Console,
+    pub(crate) version: Version,
     board: Board,
     led: Option<StatusLed<SysfsLed>>,
     led_ms: Option<u64>,
@@ -49,10 +53,11 @@ pub(crate) struct Machine {
     /// As maild was told them last.
     addresses: Vec<(String, IpAddr, u8)>,
     host_name: HostName,
-    storage: Storage,
-    storage_ms: Option<u64>,
-    mail: Mail,
-    shutdown: Option<Shutdown>,
+    pub(crate) workers: Workers,
+    pub(crate) storage: Storage,
+    pub(crate) standing: Standing,
+    pub(crate) mail: Mail,
+    pub(crate) shutdown: Option<Shutdown>,
     shown: Vec<String>,
     /// The state and the troubles it shows, and since when.
     shown_state: Option<(State, Vec<Trouble>, u64)>,
@@ -70,11 +75,13 @@ enum Source {
     MailOutput,
     LinkControl(usize),
     LinkOutput(usize),
+    WorkerControl(usize),
+    WorkerOutput(usize),
 }
 
 impl Machine {
     /// Takes over from the boot story.
-    pub(crate) fn new(console: Console, version: &Version, host_name: HostName) -> io::Result<Self> {
+    pub(crate) fn new(console: Console, version: Version, host_name: HostName) -> io::Result<Self> {
         let board = board::linux::board();
         let led = board
             .led
@@ -86,7 +93,6 @@ impl Machine {
         Ok(Self {
             began: Instant::now(),
             console,
-            title: format!("{} {} ({})", version.name, version.number, version.commit),
             board,
             led_ms: led.is_some().then_some(0),
             led,
@@ -96,8 +102,10 @@ impl Machine {
             links: Links::new(network),
             addresses: Vec::new(),
             host_name,
-            storage: Storage::new(0),
-            storage_ms: Some(0),
+            workers: Workers::default(),
+            storage: Storage::default(),
+            standing: Standing::new(slot::booted(), &version, slot::trial_ms()),
+            version,
             mail: Mail::default(),
             shutdown: None,
             shown: Vec::new(),
@@ -110,6 +118,7 @@ impl Machine {
     pub(crate) fn run(mut self) -> ! {
         self.show_page();
         let now_ms = self.now_ms();
+        self.start_worker(Task::BringUp);
         self.links.refresh(&mut self.console, now_ms);
         loop {
             self.tick();
@@ -119,7 +128,7 @@ impl Machine {
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -127,7 +136,8 @@ impl Machine {
     fn tick(&mut self) {
         let now_ms = self.now_ms();
         if let Some(shutdown) = &mut self.shutdown {
-            let has_children = self.mail.child.is_some() || self.links.has_children();
+            let has_children =
+                self.mail.child.is_some() || self.links.has_children() || !self.workers.list.is_empty();
             match shutdown.next(has_children, now_ms) {
                 Order::Wait => {}
                 Order::Terminate => self.signal(Signal::SIGTERM),
@@ -161,14 +171,9 @@ impl Machine {
 
     /// What is due on the way up and while running.
     fn tick_up(&mut self, now_ms: u64) {
-        if self.storage_ms.is_some_and(|storage_ms| storage_ms <= now_ms) {
-            self.storage_ms = None;
-            match self.storage.step(&mut self.console, now_ms) {
-                Step::Again => self.storage_ms = Some(now_ms + LOOK_MS),
-                Step::Ready(provision) => self.mail.begin(provision, now_ms),
-                Step::Nothing => {}
-            }
-        }
+        let verdict = self.standing.tick(now_ms);
+        self.follow(verdict);
+        self.mail.tell_boot(self.standing.message());
         self.links.tick(&mut self.console, now_ms);
         let addresses = self.links.addresses();
         if addresses != self.addresses {
@@ -220,7 +225,7 @@ impl Machine {
         if let Some(shutdown) = &self.shutdown {
             due.push(shutdown.until_ms());
         } else {
-            due.extend(self.storage_ms);
+            due.extend(self.standing.deadline_ms());
             due.extend(self.links.deadline_ms());
             due.extend(self.mail.deadline_ms(now_ms));
             // The moment from which a missing network is trouble.
@@ -284,6 +289,10 @@ impl Machine {
                 .map(|fd| (Source::LinkOutput(at), fd, PollFlags::POLLIN));
             all.extend(control.into_iter().chain(output));
         }
+        for (at, control, output) in self.workers.descriptors() {
+            all.extend(control.map(|fd| (Source::WorkerControl(at), fd, PollFlags::POLLIN)));
+            all.extend(output.map(|fd| (Source::WorkerOutput(at), fd, PollFlags::POLLIN)));
+        }
         all
     }
 
@@ -309,6 +318,7 @@ impl Machine {
             },
             Source::MailControl => {
                 self.mail.told(&mut self.console, now_ms);
+                self.follow_mail();
                 if let Some(line) = self.mail.announcement() {
                     // The page first: who waits for the line finds the fingerprint above it.
                     self.show_page();
@@ -318,6 +328,13 @@ impl Machine {
             Source::MailOutput => self.mail.said(&mut self.console, now_ms),
             Source::LinkControl(at) => self.links.told(at, &mut self.console, now_ms),
             Source::LinkOutput(at) => self.links.said(at, &mut self.console, now_ms),
+            Source::WorkerControl(at) => {
+                if let Some(mut received) = self.workers.told(at, &mut self.console) {
+                    let file = received.descriptors.pop();
+                    self.hear(received.message, file);
+                }
+            }
+            Source::WorkerOutput(at) => self.workers.said(at, &mut self.console, now_ms),
         }
     }
 
@@ -338,26 +355,32 @@ impl Machine {
             if self.links.ended(pid, status, console, now_ms) {
                 // Its card may be gone, and was kept for this moment.
                 self.links.refresh(console, now_ms);
+            } else if let Some(ended) = self.workers.ended(pid, status, console, now_ms) {
+                self.worker_ended(ended);
             } else {
                 self.mail.ended(pid, status, console, now_ms);
+                self.follow_mail();
             }
         }
     }
 
     /// Begins the way down. What is under way goes on; a second press changes nothing.
-    fn stop(&mut self, goal: Goal) {
+    pub(crate) fn stop(&mut self, goal: Goal) {
         if self.shutdown.is_some() {
             return;
         }
         self.shutdown = Some(Shutdown::begin(goal, self.now_ms()));
         self.mail.stop(STOP_MS);
         self.links.stop();
+        // What they do is safe to be cut off at any moment: the power may go as well.
+        self.workers.signal(Signal::SIGTERM);
         self.show_page();
     }
 
     fn signal(&self, signal: Signal) {
         self.mail.signal(signal);
         self.links.signal(signal);
+        self.workers.signal(signal);
     }
 
     fn show_page(&mut self) {
@@ -374,10 +397,12 @@ impl Machine {
 
     fn page(&self) -> Page {
         Page {
-            title: self.title.clone(),
+            title: format!("{} {}", self.version.name, self.version.spoken()),
             board: self.board.name,
             state: self.state(),
             host_name: self.host_name.as_str().to_owned(),
+            version: self.standing.sentence(),
+            is_development: self.version.is_development,
             addresses: self
                 .addresses
                 .iter()
@@ -412,7 +437,9 @@ impl Machine {
             .filter(|()| self.now_ms() >= PATIENCE_MS)
             .and_then(|()| self.links.trouble());
         let storage = self.storage.troubles().iter().cloned();
-        storage.chain(self.mail.troubles()).chain(network).collect()
+        let standing = self.standing.troubles().iter().cloned();
+        let before = storage.chain(standing);
+        before.chain(self.mail.troubles()).chain(network).collect()
     }
 }
 

@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid, setsid, write};
 
 use crate::seccomp;
+use crate::worker::WORD;
 
 /// User and group of maild.
 pub(crate) const MAILD_ID: u32 = 1001;
@@ -96,23 +97,35 @@ pub(crate) fn prepare_groups() -> io::Result<()> {
 
 /// Starts `program`.
 pub(crate) fn spawn(program: Program) -> io::Result<Spawned> {
+    let group = format!("{CGROUPS}/{}/cgroup.procs", program.name);
+    let group = OpenOptions::new().write(true).open(group).ok();
+    let mut command = Command::new(program.path);
+    command.args(program.arguments);
+    confine(&mut command, program, group);
+    start(command)
+}
+
+/// Starts this program again as a worker, with all the rights it has itself.
+pub(crate) fn spawn_worker(words: &[&str]) -> io::Result<Spawned> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(WORD).args(words);
+    unblock(&mut command);
+    start(command)
+}
+
+/// Starts a program with three descriptors: its control socket, and a pipe to init twice.
+fn start(mut command: Command) -> io::Result<Spawned> {
     let (ours, theirs) = Channel::pair()?;
     ours.set_nonblocking()?;
     let (output, errors) = io::pipe()?;
     let flags = OFlag::from_bits_retain(fcntl(&output, FcntlArg::F_GETFL)?);
     fcntl(&output, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    let group = format!("{CGROUPS}/{}/cgroup.procs", program.name);
-    let group = OpenOptions::new().write(true).open(group).ok();
-
-    let mut command = Command::new(program.path);
     command
-        .args(program.arguments)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(errors.try_clone()?)
         .stderr(errors);
-    confine(&mut command, program, group);
     let child = command.spawn()?;
     // The child is reaped by the loop, like every other.
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
@@ -130,6 +143,19 @@ fn confine(command: &mut Command, program: Program, group: Option<File>) {
     // SAFETY: between fork and exec only system calls are made: `surrender` neither allocates nor takes a lock (and
     // init has a single thread, so that no lock is held by another).
     unsafe { command.pre_exec(surrender) };
+}
+
+/// Has a worker listen to signals again, between fork and exec: init has them blocked, and takes them from a descriptor.
+#[allow(unsafe_code)]
+fn unblock(command: &mut Command) {
+    let listen = || {
+        SigSet::empty().thread_set_mask()?;
+        setsid()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made: nothing allocates or takes a lock (and init has a single
+    // thread, so that no lock is held by another).
+    unsafe { command.pre_exec(listen) };
 }
 
 /// What the child does to itself. The order matters: each step needs what a later one gives up.

@@ -28,13 +28,13 @@ pub(crate) struct Provision {
     pub(crate) device: String,
 }
 
-/// Looks for the file on every FAT device but `data`.
+/// Looks for the file on every FAT device but those that are the box's own.
 ///
 /// # Errors
 /// There is such a file, and it cannot be used.
-pub(crate) fn find(data: &str) -> Result<Option<Provision>, Trouble> {
+pub(crate) fn find(is_ours: impl Fn(&str) -> bool) -> Result<Option<Provision>, Trouble> {
     for device in disk::list() {
-        if device.content != Content::Fat || device.name == data {
+        if device.content != Content::Fat || is_ours(&device.name) {
             continue;
         }
         // A stick that cannot be mounted is no stick with a file on it; the next may be.

@@ -33,6 +33,11 @@ impl Restarts {
         delay_ms.min(RESTART_DELAY_MS_MAX)
     }
 
+    /// How often it has ended in a row.
+    pub(crate) fn in_a_row(self) -> u32 {
+        self.ends
+    }
+
     /// Whether it ends over and over.
     pub(crate) fn is_troubled(self) -> bool {
         self.ends >= ENDS_TROUBLE

@@ -2,11 +2,47 @@
 
 use std::io;
 
+use format::{Fault, Slot};
+
 /// Something that the console page tells until it is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// No block device at all.
     NoDisk,
+    /// The disk that the loader started the box from does not appear.
+    NoBootDisk,
+    /// Several disks bear the number of the one the box was started from.
+    TwinDisks(Vec<String>),
+    /// The boot disk's partition table could not be written or taken.
+    Table(String),
+    /// The boot disk has no data partition.
+    NoData(String),
+    /// The bootstate could not be read or written.
+    Bootstate(String),
+    /// The slot that does not run is no good and could not be repaired.
+    OtherSlot {
+        /// Which.
+        slot: Slot,
+        /// What is wrong with it.
+        fault: Fault,
+        /// Why it stays so.
+        reason: String,
+    },
+    /// The slot that runs has been damaged since.
+    OwnSlot {
+        /// Which.
+        slot: Slot,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// This version is no good, and there is no other to go back to.
+    NoWayBack(String),
+    /// This version is good, and maild does not find itself well.
+    SelfTest(String),
+    /// What a worker has told, in its words.
+    Told([String; 2]),
+    /// The worker that was to mount the disk ended before it had.
+    BringUp(String),
     /// Disks, but none that is ours or blank.
     ForeignDisk(String),
     /// The disk is smaller than the pristine file system.
@@ -55,6 +91,47 @@ impl Trouble {
             Self::NoDisk => (
                 "No disk: there is nothing to keep mail on.".to_owned(),
                 "Connect a disk or card of at least 128 MiB and start the box again.",
+            ),
+            Self::NoBootDisk => (
+                "The disk that the box was started from is not found.".to_owned(),
+                "Was it taken out? Start the box again; if this stays, report it.",
+            ),
+            Self::TwinDisks(devices) => (
+                format!("{} bear the number of the box's disk.", devices.join(" and ")),
+                "Nothing was written to any. Take out the one that is not, and start again.",
+            ),
+            Self::Table(reason) => (
+                format!("The partition table could not be put right: {reason}."),
+                "The next start tries again. The disk or card may be broken.",
+            ),
+            Self::NoData(device) => (
+                format!("The disk {device} has no data partition."),
+                "Nothing was written to it. Flash the card anew to begin with an empty box.",
+            ),
+            Self::Bootstate(reason) => (
+                format!("What is remembered about the versions cannot be kept: {reason}."),
+                "The box runs. The disk or card may be broken: have another one ready.",
+            ),
+            Self::OtherSlot { slot, fault, reason } => (
+                format!("Slot {slot} {fault}, and stays so: {reason}."),
+                "The box runs, and has nothing to fall back to. Have another card ready.",
+            ),
+            Self::OwnSlot { slot, fault } => (
+                format!("Slot {slot}, which runs, {fault} on the disk."),
+                "The next start is from the other one. Have another card ready.",
+            ),
+            Self::NoWayBack(why) => (
+                format!("This version is no good: {why}."),
+                "There is no other to go back to. Install a later one, or flash the card.",
+            ),
+            Self::SelfTest(which) => (
+                format!("The self-test failed: {which}."),
+                "Mail may be served all the same. The lines above say more.",
+            ),
+            Self::Told(lines) => return lines.clone(),
+            Self::BringUp(how) => (
+                format!("The start of the disk {how}."),
+                "Start the box again; if this stays, report it.",
             ),
             Self::ForeignDisk(device) => (
                 format!("No disk: {device} holds something that is not this box's."),
@@ -126,6 +203,23 @@ mod tests {
         let word = || "vda1".to_owned();
         let all = [
             Trouble::NoDisk,
+            Trouble::NoBootDisk,
+            Trouble::TwinDisks(vec!["mmcblk0".to_owned(), "sda".to_owned()]),
+            Trouble::Table("Input/output error".to_owned()),
+            Trouble::NoData("mmcblk0".to_owned()),
+            Trouble::Bootstate("Input/output error".to_owned()),
+            Trouble::OtherSlot {
+                slot: Slot::B,
+                fault: Fault::Hash,
+                reason: "it cannot be read (Input/output error)".to_owned(),
+            },
+            Trouble::OwnSlot {
+                slot: Slot::B,
+                fault: Fault::Signature,
+            },
+            Trouble::NoWayBack("its mail service does not stay up".to_owned()),
+            Trouble::SelfTest("port 25, port 993, store, loop mail".to_owned()),
+            Trouble::BringUp("ended with error 101".to_owned()),
             Trouble::ForeignDisk(word()),
             Trouble::SmallDisk(word()),
             Trouble::UnreadableData {

@@ -56,7 +56,12 @@ pub(crate) enum Choice {
 pub(crate) fn choose(devices: &[Device]) -> Choice {
     let is_named = |device: &&Device| device.part_name.as_deref() == Some(PART_NAME);
     let is_whole = |device: &&Device| device.shape == Shape::Whole;
-    let is_new = |device: &&Device| matches!(device.content, Content::Blank | Content::Unfinished);
+    let is_new = |device: &&Device| {
+        matches!(
+            device.content,
+            Content::Blank | Content::Unfinished | Content::Reset
+        )
+    };
 
     // The partition that was made for it, whatever is in it; what is not blank is mounted, or fails to, as it is.
     let named = devices.iter().find(is_named);
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_blank_or_unfinished_data_partition_is_made() {
-        for content in [Content::Blank, Content::Unfinished] {
+        for content in [Content::Blank, Content::Unfinished, Content::Reset] {
             check(
                 &[partitioned("vda"), partition("vda5", "data", content)],
                 &make("vda5"),

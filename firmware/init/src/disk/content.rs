@@ -13,9 +13,11 @@ pub(crate) const COPY_AT: u64 = 128 << 20;
 /// How much is looked at there.
 pub(crate) const COPY_OCTETS: usize = 1024;
 
-/// Written to the first sector before the file system behind it, and replaced last: a device that bears it was left
-/// half-made by a power cut and holds nothing of anybody's.
-pub(crate) const UNFINISHED: &[u8; 32] = b"postolka data being written v1\0\0";
+pub(crate) use format::layout::UNFINISHED;
+
+/// Written to the first sector when everything behind it is to be discarded: a factory reset that goes on, also after a
+/// power cut, until the file system is made anew. Behind it is how far it has come: octets, little-endian.
+pub(crate) const RESET: &[u8; 32] = b"postolka data being reset v1\0\0\0\0";
 
 /// The label that `image/builder` gives the pristine file system.
 const LABEL: &[u8] = b"data";
@@ -34,6 +36,8 @@ pub(crate) enum Content {
     Blank,
     /// A data file system that was never finished.
     Unfinished,
+    /// What is being discarded, by a factory reset.
+    Reset,
     /// An ext4 labelled as ours are, or what is left of one.
     Data,
     /// FAT: perhaps a stick with a provisioning file.
@@ -58,6 +62,9 @@ pub(crate) fn recognise(octets: &[u8], copy: &[u8]) -> Content {
     }
     if octets.starts_with(UNFINISHED) {
         return Content::Unfinished;
+    }
+    if octets.starts_with(RESET) {
+        return Content::Reset;
     }
     match label(octets.get(SUPERBLOCK_AT..).unwrap_or_default()) {
         Some(LABEL) => return Content::Data,
@@ -167,6 +174,13 @@ mod tests {
         check(&with(&[(0, UNFINISHED), (70, &[1; 100])]), Content::Unfinished);
         let both = with(&[(0, UNFINISHED), MAGIC, (LABEL_AT, b"data")]);
         check(&both, Content::Unfinished);
+    }
+
+    #[test]
+    fn a_reset_that_was_begun_is_known_whatever_is_left() {
+        check(&with(&[(0, RESET), MAGIC, (LABEL_AT, b"data")]), Content::Reset);
+        let copy = with(&[(EXT4_MAGIC_AT, &EXT4_MAGIC), (EXT4_LABEL_AT, b"data")]);
+        assert_eq!(recognise(&with(&[(0, RESET)]), &copy), Content::Reset);
     }
 
     #[test]

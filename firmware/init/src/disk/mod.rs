@@ -4,6 +4,7 @@
 
 mod choose;
 mod content;
+pub(crate) mod device;
 mod pristine;
 
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use choose::{Choice, choose};
+pub(crate) use choose::{Choice, OCTETS_MIN, choose};
 use choose::{Device, Shape};
 pub(crate) use content::Content;
 use content::{COPY_AT, COPY_OCTETS, HEAD_OCTETS, PROBE_OCTETS};
@@ -43,12 +44,8 @@ fn describe(name: &str) -> Option<Device> {
     let folder = Path::new("/sys/class/block").join(name);
     let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
     let sectors: u64 = read("size").trim().parse().ok()?;
-    // A drive without a medium has no sectors; zram and loop devices are memory; the boot areas of an eMMC
-    // (mmcblk0boot0) belong to the board's firmware.
-    let is_memory = ["zram", "loop", "ram"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix));
-    if sectors == 0 || is_memory || name.starts_with("mmcblk") && name.contains("boot") {
+    // A drive without a medium has no sectors.
+    if sectors == 0 || is_none_of_ours(name) {
         return None;
     }
     let uevent = read("uevent");
@@ -76,6 +73,26 @@ fn describe(name: &str) -> Option<Device> {
         octets: sectors * SECTOR_OCTETS,
         content: probe(&node(name)).unwrap_or(Content::Unreadable),
     })
+}
+
+/// zram and loop devices are memory; the boot areas of an eMMC (mmcblk0boot0) belong to the board's firmware.
+pub(crate) fn is_none_of_ours(name: &str) -> bool {
+    let is_memory = ["zram", "loop", "ram"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    is_memory || name.starts_with("mmcblk") && name.contains("boot")
+}
+
+/// The size of a device in octets.
+pub(crate) fn size(name: &str) -> io::Result<u64> {
+    let sectors = fs::read_to_string(Path::new("/sys/class/block").join(name).join("size"))?;
+    let sectors = sectors.trim().parse::<u64>().map_err(io::Error::other)?;
+    Ok(sectors * SECTOR_OCTETS)
+}
+
+/// What is on a device.
+pub(crate) fn content(name: &str) -> io::Result<Content> {
+    probe(&node(name))
 }
 
 /// The device's node.
@@ -125,13 +142,7 @@ pub(crate) fn mount_data(device: &str) -> Result<(), Trouble> {
 /// Grows the mounted file system to the size of its device; whether it had to.
 pub(crate) fn grow(device: &str) -> Result<bool, Trouble> {
     let trouble = |error: io::Error| Trouble::NotGrown(reason(&error));
-    let sectors = fs::read_to_string(Path::new("/sys/class/block").join(device).join("size"));
-    let sectors: u64 = sectors
-        .map_err(trouble)?
-        .trim()
-        .parse()
-        .map_err(|_| Trouble::NotGrown("the size of the device is unknown".to_owned()))?;
-    let blocks = sectors * SECTOR_OCTETS / BLOCK_OCTETS;
+    let blocks = size(device).map_err(trouble)? / BLOCK_OCTETS;
     let now = nix::sys::statvfs::statvfs(mount::DATA).map_err(|error| trouble(error.into()))?;
     // statvfs counts without the file system's own structures, which are a few per cent: a device that is larger by
     // no more than that has been grown to before, and asking the kernel then is cheap and harmless.

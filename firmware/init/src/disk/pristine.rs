@@ -11,11 +11,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::content::{UNFINISHED, is_all};
+use super::device;
 
 /// The unit of writing; the first holds the superblock.
 const CHUNK_OCTETS: usize = 64 * 1024;
@@ -36,7 +36,7 @@ impl Target for File {
     }
 
     fn zero(&mut self, start: u64, end: u64) -> io::Result<()> {
-        Ok(zero_out(self, start, end)?)
+        Ok(device::zero_out(self, start, end)?)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -130,17 +130,6 @@ fn image_octets(source: &Path) -> io::Result<u64> {
         .ok()
         .flatten()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the image does not say its size"))
-}
-
-/// `BLKZEROOUT` of linux/fs.h: zeros from `start` up to `end`.
-#[allow(unsafe_code)]
-fn zero_out(device: &File, start: u64, end: u64) -> nix::Result<()> {
-    // _IO(0x12, 127), though it reads an argument: it is older than the macros that say so.
-    nix::ioctl_write_ptr_bad!(blk_zero_out, nix::request_code_none!(0x12, 127), [u64; 2]);
-    let range = [start, end.saturating_sub(start)];
-    // SAFETY: the descriptor is open for as long as `device` is borrowed, the request reads two u64 behind the
-    // pointer, and `range` lives until the call returns.
-    unsafe { blk_zero_out(device.as_raw_fd(), &raw const range) }.map(drop)
 }
 
 /// Fills `chunk` unless the end comes before; gives the octets read.

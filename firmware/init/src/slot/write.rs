@@ -1,0 +1,106 @@
+//! Verifies a slot, and writes one: for an update, and to repair the slot that does not run.
+//!
+//! ```text
+//! 1  the old header is overwritten with zeros   sync     from here on the slot does not verify
+//! 2  each chunk: read into a buffer of our own, verified, and this buffer written
+//! 3                                             sync
+//! 4  the header                                 sync     from here on it does
+//! 5  everything is read back from the disk and verified once more
+//! ```
+
+use std::fmt;
+use std::io;
+
+use format::header::{CHUNK_OCTETS, HEADER_OCTETS};
+use format::{Fault, Header, Refusal, Roots};
+
+use super::partition::Raw;
+
+/// Why a slot was not written.
+#[derive(Debug)]
+pub(crate) enum WriteFault {
+    /// What is written could not be read.
+    Source(io::Error),
+    /// It was not what its header says.
+    Refused(Refusal),
+    /// The disk did not take it.
+    Target(io::Error),
+    /// The disk took it and gives something else back.
+    ReadBack(Fault),
+}
+
+impl fmt::Display for WriteFault {
+    /// What follows a colon in a sentence.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(to, "it cannot be read ({})", crate::trouble::reason(error)),
+            Self::Refused(refusal) => refusal.fmt(to),
+            Self::Target(error) => write!(to, "the disk did not take it ({})", crate::trouble::reason(error)),
+            Self::ReadBack(fault) => write!(to, "what the disk gives back {fault}: it may be broken"),
+        }
+    }
+}
+
+/// Whether the slot holds a version that is genuine and whole; gives its header.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn verify(slot: &mut impl Raw, roots: Roots<'_>) -> Result<Header, Fault> {
+    let header = read_header(slot, roots)?;
+    let mut buffer = vec![0; CHUNK_OCTETS];
+    for chunk in 0..header.parts.chunks() {
+        let range = header.parts.chunk_range(chunk);
+        let octets = &mut buffer[..range.len()];
+        slot.read_at(range.start as u64, octets)
+            .map_err(|_| Fault::Unreadable)?;
+        header.check_chunk(chunk, octets)?;
+    }
+    Ok(header)
+}
+
+/// The header of what the slot holds; whether the parts fit it is another question.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_header(slot: &mut impl Raw, roots: Roots<'_>) -> Result<Header, Fault> {
+    let mut octets = [0; HEADER_OCTETS];
+    slot.read_at(0, &mut octets).map_err(|_| Fault::Unreadable)?;
+    Ok(Header::read(&octets, roots)?)
+}
+
+/// Writes the version with this header, whose octets `read` gives from an offset. `progress` is told the per cent.
+///
+/// # Errors
+/// The slot does not verify then, unless the header was written and only the reading back failed.
+pub(crate) fn write(
+    octets: &[u8; HEADER_OCTETS],
+    header: &Header,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    slot: &mut impl Raw,
+    roots: Roots<'_>,
+    mut progress: impl FnMut(usize),
+) -> Result<(), WriteFault> {
+    slot.write_at(0, &[0; HEADER_OCTETS])
+        .map_err(WriteFault::Target)?;
+    slot.settle().map_err(WriteFault::Target)?;
+    let mut buffer = vec![0; CHUNK_OCTETS];
+    let chunks = header.parts.chunks();
+    for chunk in 0..chunks {
+        progress(chunk * 100 / chunks);
+        let range = header.parts.chunk_range(chunk);
+        let part = &mut buffer[..range.len()];
+        read(range.start as u64, part).map_err(WriteFault::Source)?;
+        // What is verified is what is written: the source may be somebody's to change.
+        header.check_chunk(chunk, part).map_err(WriteFault::Refused)?;
+        slot.write_at(range.start as u64, part)
+            .map_err(WriteFault::Target)?;
+    }
+    slot.settle().map_err(WriteFault::Target)?;
+    slot.write_at(0, octets).map_err(WriteFault::Target)?;
+    slot.settle().map_err(WriteFault::Target)?;
+    match verify(slot, roots) {
+        Ok(back) if back == *header => Ok(()),
+        Ok(_) => Err(WriteFault::ReadBack(Fault::Hash)),
+        Err(fault) => Err(WriteFault::ReadBack(fault)),
+    }
+}

@@ -1,0 +1,195 @@
+//! What a worker tells the loop: one message a packet, over the same kind of socket as maild and netd have.
+//!
+//! A worker is this very program, so the packet holds text: a letter for the kind, and fields behind it.
+
+use handoff::{DecodeError, Message, PACKET_OCTETS, Packet};
+
+/// Between fields. It is no printable character, so that no field has one.
+const SEPARATOR: char = '\u{1f}';
+
+/// A message of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// A line for the console.
+    Say(String),
+    /// What is under way, for the page.
+    Activity(String),
+    /// Something that the page tells from now on: what it is, and what to do.
+    Trouble([String; 2]),
+    /// The same, of what leaves no place for mail.
+    Failed([String; 2]),
+    /// What the bootstate says.
+    Slots(Slots),
+    /// A `postolka.toml`, as a sealed memory file beside this message.
+    Provision {
+        /// Its size.
+        octets: u32,
+    },
+    /// The data file system of this device is mounted.
+    Mounted(String),
+    /// Sticks were looked at: mail can be served.
+    Ready,
+    /// The running slot is good, and the disk knows.
+    Good,
+    /// An update was taken or refused; the sentence says which or why.
+    Update {
+        /// Whether it is written and comes first from now on.
+        is_taken: bool,
+        /// For people.
+        text: String,
+    },
+}
+
+/// The bootstate, as far as the loop decides by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slots {
+    /// The disk the box was started from.
+    pub(crate) disk: String,
+    /// Whether the running slot is known to be good.
+    pub(crate) is_good: bool,
+    /// Whether there is another to go back to.
+    pub(crate) is_other_bootable: bool,
+}
+
+impl Message for Report {
+    /// What does not fit the packet is cut: only texts for people can be so long.
+    fn encode(&self) -> Packet {
+        let flag = |flag: &bool| if *flag { "1" } else { "0" };
+        let (kind, fields): (char, Vec<&str>) = match self {
+            Self::Say(text) => ('s', vec![text]),
+            Self::Activity(text) => ('a', vec![text]),
+            Self::Trouble([what, remedy]) => ('t', vec![what, remedy]),
+            Self::Failed([what, remedy]) => ('f', vec![what, remedy]),
+            Self::Slots(slots) => (
+                'b',
+                vec![flag(&slots.is_good), flag(&slots.is_other_bootable), &slots.disk],
+            ),
+            Self::Provision { octets } => return packet(&format!("p{octets}")),
+            Self::Mounted(device) => ('m', vec![device]),
+            Self::Ready => ('r', vec![]),
+            Self::Good => ('g', vec![]),
+            Self::Update { is_taken, text } => ('u', vec![flag(is_taken), text]),
+        };
+        packet(&format!("{kind}{}", fields.join(&SEPARATOR.to_string())))
+    }
+
+    fn decode(packet: &[u8]) -> Result<Self, DecodeError> {
+        let end = packet
+            .iter()
+            .rposition(|&octet| octet != 0)
+            .map_or(0, |last| last + 1);
+        let text = String::from_utf8_lossy(&packet[..end]);
+        let mut letters = text.chars();
+        let kind = letters.next().unwrap_or_default();
+        let fields: Vec<&str> = letters.as_str().split(SEPARATOR).collect();
+        let owned = |text: &&str| (*text).to_owned();
+        Ok(match (kind, &fields[..]) {
+            ('s', [text]) => Self::Say(owned(text)),
+            ('a', [text]) => Self::Activity(owned(text)),
+            ('t', [what, remedy]) => Self::Trouble([owned(what), owned(remedy)]),
+            ('f', [what, remedy]) => Self::Failed([owned(what), owned(remedy)]),
+            ('b', [is_good, is_other_bootable, disk]) => Self::Slots(Slots {
+                disk: owned(disk),
+                is_good: *is_good == "1",
+                is_other_bootable: *is_other_bootable == "1",
+            }),
+            ('p', [octets]) => Self::Provision {
+                octets: octets.parse().map_err(|_| DecodeError::Field("octets"))?,
+            },
+            ('m', [device]) => Self::Mounted(owned(device)),
+            ('r', _) => Self::Ready,
+            ('g', _) => Self::Good,
+            ('u', [is_taken, text]) => Self::Update {
+                is_taken: *is_taken == "1",
+                text: owned(text),
+            },
+            _ => return Err(DecodeError::Kind(kind as u16)),
+        })
+    }
+
+    fn descriptors(&self) -> usize {
+        usize::from(matches!(self, Self::Provision { .. }))
+    }
+}
+
+/// What the loop tells a worker: here is the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) octets: u32,
+}
+
+impl Message for Source {
+    fn encode(&self) -> Packet {
+        packet(&self.octets.to_string())
+    }
+
+    fn decode(packet: &[u8]) -> Result<Self, DecodeError> {
+        let text = String::from_utf8_lossy(packet);
+        let octets = text.trim_end_matches('\0').parse();
+        Ok(Self {
+            octets: octets.map_err(|_| DecodeError::Field("octets"))?,
+        })
+    }
+
+    fn descriptors(&self) -> usize {
+        1
+    }
+}
+
+fn packet(text: &str) -> Packet {
+    let mut packet = [0; PACKET_OCTETS];
+    for (to, octet) in packet.iter_mut().zip(text.bytes()) {
+        *to = octet;
+    }
+    packet
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_the_loop_understands() {
+        let text = || "It is so: 1, 2.".to_owned();
+        let all = [
+            Report::Say(text()),
+            Report::Activity(text()),
+            Report::Trouble([text(), text()]),
+            Report::Failed([text(), text()]),
+            Report::Slots(Slots {
+                disk: "mmcblk0".to_owned(),
+                is_good: true,
+                is_other_bootable: false,
+            }),
+            Report::Slots(Slots::default()),
+            Report::Provision { octets: 65_536 },
+            Report::Mounted("mmcblk0p5".to_owned()),
+            Report::Ready,
+            Report::Good,
+            Report::Update {
+                is_taken: true,
+                text: text(),
+            },
+            Report::Update {
+                is_taken: false,
+                text: String::new(),
+            },
+        ];
+        for report in all {
+            assert_eq!(Report::decode(&report.encode()), Ok(report));
+        }
+        let source = Source { octets: 17_000_000 };
+        assert_eq!(Source::decode(&source.encode()), Ok(source));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_nonsense_is_refused() {
+        let long = Report::Say("\u{161}".repeat(400));
+        assert!(matches!(Report::decode(&long.encode()), Ok(Report::Say(text)) if text.len() > 500));
+        for nonsense in ["", "x", "t", "pmany", "b1"] {
+            Report::decode(&packet(nonsense)).unwrap_err();
+        }
+        Source::decode(&packet("-1")).unwrap_err();
+    }
+}

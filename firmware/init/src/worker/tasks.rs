@@ -1,0 +1,121 @@
+//! What workers do to the slots.
+
+use std::io;
+
+use format::layout::{BOOTSTATE, place};
+use format::{Needs, Roots, Slot};
+
+use super::Reporter;
+use super::report::Report;
+use crate::nice;
+use crate::slot::check::{self, Outcome, Raws};
+use crate::slot::disk::{self, Disk};
+use crate::slot::partition::Partition;
+use crate::slot::{self, Boot};
+use crate::trouble::{Trouble, reason};
+use crate::update::{self, FileSource, Rejection};
+use crate::version::Version;
+
+/// The raw partitions of the boot disk.
+pub(super) fn raws(disk: &Disk) -> io::Result<Raws<Partition>> {
+    let open = |name: &str| {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no partition '{name}'"));
+        Partition::open(&disk.partition(name).ok_or_else(missing)?)
+    };
+    Ok(Raws {
+        bootstate: open(BOOTSTATE.name)?,
+        slots: [open(place(Slot::A).name)?, open(place(Slot::B).name)?],
+    })
+}
+
+/// The box, as an update must fit it.
+pub(super) fn own<'a>(boot: &Boot, version: &Version, keys: &'a [[u8; 32]]) -> update::Box<'a> {
+    update::Box {
+        running: boot.slot,
+        version: version.counter,
+        needs: needs(boot),
+        roots: Roots(keys),
+    }
+}
+
+fn needs(boot: &Boot) -> Needs {
+    Needs {
+        board: boot.board,
+        loader: boot.loader,
+        // Those of the bootstate count.
+        min_epoch: 0,
+        min_version: 0,
+    }
+}
+
+/// A line of progress for each quarter.
+pub(super) fn progress<'a>(told: &'a Reporter, what: &'a str) -> impl FnMut(usize) + 'a {
+    let mut said = None;
+    move |percent| {
+        let quarter = percent / 25;
+        if said != Some(quarter) {
+            said = Some(quarter);
+            told.say(&format!("{what}: {percent} %."));
+        }
+    }
+}
+
+/// Writes down that the running slot is good, and looks after the other.
+pub(super) fn good(disk: &str, told: &Reporter) {
+    let opened = || {
+        let boot = slot::booted().ok_or(io::ErrorKind::NotFound)?;
+        Ok::<_, io::Error>((boot, raws(&disk::open(disk)?)?))
+    };
+    let marked = opened().and_then(|(boot, mut raws)| {
+        check::mark_good(&mut raws, boot.slot, boot.attempt)?;
+        Ok((boot, raws))
+    });
+    let (boot, mut raws) = match marked {
+        Ok(marked) => marked,
+        Err(error) => return told.trouble(&Trouble::Bootstate(reason(&error))),
+    };
+    told.send(&Report::Good, &[]);
+    // The rest is for the day when the other slot is needed, and no mail waits for it.
+    nice::be_idle();
+    let keys = slot::roots();
+    let other = boot.slot.other();
+    let progress = progress(told, "The version that runs is copied over the other slot");
+    match check::look_after(&mut raws, boot.slot, &needs(&boot), Roots(&keys), progress) {
+        Ok(Outcome::Whole) => {}
+        Ok(Outcome::Repaired(fault)) => told.say(&format!(
+            "Slot {other} {fault}: the version that runs was copied over it."
+        )),
+        Ok(Outcome::Unrepaired(fault, why)) => told.trouble(&Trouble::OtherSlot {
+            slot: other,
+            fault,
+            reason: why.to_string(),
+        }),
+        Ok(Outcome::RunsDamaged(fault)) => told.trouble(&Trouble::OwnSlot {
+            slot: boot.slot,
+            fault,
+        }),
+        Err(error) => told.trouble(&Trouble::Bootstate(reason(&error))),
+    }
+}
+
+/// Takes the update that the loop hands over.
+pub(super) fn update(disk: &str, told: &Reporter) {
+    let version = Version::read();
+    let outcome = (|| {
+        let (message, file) = told.receive_source().map_err(Rejection::Source)?;
+        let mut source = FileSource::new(file, message.octets.into()).map_err(Rejection::Source)?;
+        let boot = slot::booted().ok_or_else(|| Rejection::Bootstate(io::ErrorKind::NotFound.into()))?;
+        let opened = disk::open(disk).and_then(|disk| raws(&disk));
+        let mut raws = opened.map_err(Rejection::Bootstate)?;
+        let keys = slot::roots();
+        let own = own(&boot, &version, &keys);
+        let progress = progress(told, "The update is written");
+        update::apply(&mut source, &mut raws, &own, progress, || Ok(()))
+    })();
+    let (is_taken, text) = match outcome {
+        Ok(taken) => (true, update::taken_sentence(&taken)),
+        Err(why) => (false, update::refusal_sentence(&why, &version.spoken())),
+    };
+    told.say(&text);
+    told.send(&Report::Update { is_taken, text }, &[]);
+}
