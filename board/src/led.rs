@@ -1,4 +1,4 @@
-//! The status LED: four states, each with a pattern that can be told apart across a room.
+//! The status LED: six states, each with a pattern that can be told apart across a room.
 
 use embedded_hal::digital::{OutputPin, PinState};
 
@@ -13,7 +13,17 @@ pub enum State {
     Attention,
     /// On the way down: do not cut the power yet.
     Stopping,
+    /// The button is held: a factory reset comes nearer.
+    Counting,
+    /// Everything on the disk is being overwritten.
+    Erasing,
 }
+
+/// Ever faster, for as long as the button has to be held ([`HELD_MS`](crate::HELD_MS)).
+const COUNTING: [u32; 28] = [
+    600, 600, 600, 600, 600, 600, 500, 500, 500, 500, 400, 400, 400, 400, 300, 300, 300, 300, 200, 200, 200,
+    200, 150, 150, 150, 150, 100, 100,
+];
 
 impl State {
     /// Times in milliseconds, on and off in turn, beginning with on; then from the start. Empty: steadily on.
@@ -23,6 +33,8 @@ impl State {
             Self::Ok => &[],
             Self::Attention => &[120, 200, 120, 1060],
             Self::Stopping => &[60, 120],
+            Self::Counting => &COUNTING,
+            Self::Erasing => &[900, 100],
         }
     }
 
@@ -88,12 +100,6 @@ impl<P: OutputPin> StatusLed<P> {
         Ok(rest)
     }
 
-    /// Stays lit, whatever the pattern: for work during which nobody calls [`StatusLed::tick`] and that must not be
-    /// taken for its end.
-    pub fn hold(&mut self) -> Result<(), P::Error> {
-        self.write(true)
-    }
-
     /// Goes dark for good: the power may be cut.
     pub fn off(mut self) -> Result<(), P::Error> {
         self.write(false)
@@ -119,7 +125,14 @@ mod tests {
     use super::*;
     use crate::sim::RecordingPin;
 
-    const ALL: [State; 4] = [State::Booting, State::Ok, State::Attention, State::Stopping];
+    const ALL: [State; 6] = [
+        State::Booting,
+        State::Ok,
+        State::Attention,
+        State::Stopping,
+        State::Counting,
+        State::Erasing,
+    ];
 
     /// Ticks exactly when the LED asks for it, for `until_ms`, and gives the times at which it changed.
     fn changes(state: State, until_ms: u64) -> Vec<(u64, bool)> {
@@ -181,15 +194,24 @@ mod tests {
     }
 
     #[test]
-    fn a_led_that_is_held_is_lit_until_it_is_off() {
+    fn a_led_that_flickers_ends_dark() {
         let mut pin = RecordingPin::<4>::default();
         let mut led = StatusLed::new(&mut pin, 0);
         led.show(State::Stopping, 0);
         led.tick(0).unwrap();
         led.tick(60).unwrap();
-        led.hold().unwrap();
+        led.tick(180).unwrap();
         led.off().unwrap();
         assert_eq!(pin.levels(), [true, false, true, false]);
+    }
+
+    #[test]
+    fn counting_is_ever_faster_and_as_long_as_the_button_is_to_be_held() {
+        assert!(COUNTING.is_sorted_by(|one, next| one >= next));
+        assert_eq!(
+            COUNTING.iter().map(|&ms| u64::from(ms)).sum::<u64>(),
+            crate::HELD_MS
+        );
     }
 
     #[test]
@@ -216,7 +238,7 @@ mod tests {
     proptest! {
         /// At the end of the time it names, and not before, a pattern changes level.
         #[test]
-        fn the_next_change_is_exactly_when_the_pattern_says(index in 0..4_usize, elapsed in any::<u32>()) {
+        fn the_next_change_is_exactly_when_the_pattern_says(index in 0..ALL.len(), elapsed in any::<u32>()) {
             let (state, elapsed) = (ALL[index], u64::from(elapsed));
             let (is_on, rest) = state.at(elapsed);
             if let Some(rest) = rest {

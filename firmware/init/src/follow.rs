@@ -38,7 +38,10 @@ impl Machine {
                     self.storage.provided(file, octets);
                 }
             }
-            Report::Mounted(_) => self.storage.mounted(),
+            Report::Device(device) => self.device = Some(device),
+            Report::Erasing(is_erasing) => self.is_erasing = is_erasing,
+            Report::Mounted => self.storage.mounted(),
+            Report::Unmounted => self.leave(true),
             Report::Ready => {
                 let (provision, now_ms) = (self.storage.ready(), self.now_ms());
                 if self.shutdown.is_none() {
@@ -79,6 +82,8 @@ impl Machine {
                 let verdict = self.standing.marked(false);
                 self.follow(verdict);
             }
+            // It has not said that it is done.
+            Task::Unmount { .. } => self.leave(false),
             Task::Update { .. } => {
                 if let Some(how) = ended.failure.filter(|_| !has_answered) {
                     let text = format!("The update was not taken: the program that writes it {how}.");

@@ -1,17 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod bpf;
+mod button;
 mod child;
 mod clock;
 mod console;
 mod disk;
 mod follow;
+mod leave;
 mod links;
 mod mail;
 mod mount;
 mod network;
 mod nice;
 mod page;
+mod reset;
 mod run;
 mod seccomp;
 mod shutdown;

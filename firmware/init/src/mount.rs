@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::spawn::MAILD_ID;
 
@@ -69,6 +69,22 @@ pub(crate) fn data(device: &Path) -> nix::Result<()> {
     let flags = INERT | MsFlags::MS_NOATIME;
     // errors=remount-ro: damage found while running stops writes, so that it cannot grow.
     mount(Some(device), DATA, Some("ext4"), flags, Some("errors=remount-ro"))
+}
+
+/// Syncs and unmounts the data file system; whether it is unmounted. `false`: it is at least not written to any more.
+pub(crate) fn leave_data() -> nix::Result<bool> {
+    nix::unistd::sync();
+    match umount2(DATA, MntFlags::empty()) {
+        // Nothing is mounted there: no disk was found.
+        Ok(()) | Err(Errno::EINVAL) => Ok(true),
+        Err(error) => {
+            // Busy only if a killed child still hangs in the kernel: read-only is the next best.
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>)
+                .map(|()| false)
+                .map_err(|_| error)
+        }
+    }
 }
 
 /// Makes the two folders of the data file system, or puts their owners and permissions right.

@@ -6,17 +6,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use board::linux::{PowerKey, SysfsLed};
-use board::{Board, StatusLed};
+use board::{Board, Button, StatusLed};
 use handoff::HostName;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::console::Console;
+use crate::leave::Feeding;
 use crate::links::{Links, PATIENCE_MS};
 use crate::mail::Mail;
 use crate::network::{self, Network};
 use crate::page::{Page, State};
-use crate::shutdown::{self, Goal, Order, STOP_MS, Shutdown};
+use crate::shutdown::{Goal, Order, STOP_MS, Shutdown};
 use crate::signals::{self, Signals};
 use crate::slot;
 use crate::standing::Standing;
@@ -44,11 +45,19 @@ pub(crate) struct Machine {
     pub(crate) console: Console,
     pub(crate) version: Version,
     board: Board,
-    led: Option<StatusLed<SysfsLed>>,
+    pub(crate) led: Option<StatusLed<SysfsLed>>,
     led_ms: Option<u64>,
     signals: Signals,
-    keys: Vec<PowerKey>,
+    pub(crate) keys: Vec<PowerKey>,
     keys_ms: u64,
+    pub(crate) button: Button,
+    /// The press that was warned of, by its begin.
+    pub(crate) warned_ms: Option<u64>,
+    pub(crate) feeding: Option<Feeding>,
+    /// The device that mail is kept on, once it is known.
+    pub(crate) device: Option<String>,
+    /// Whether everything on it is being overwritten.
+    pub(crate) is_erasing: bool,
     links: Links,
     /// As maild was told them last.
     addresses: Vec<(String, IpAddr, u8)>,
@@ -99,6 +108,11 @@ impl Machine {
             signals: Signals::open()?,
             keys: Vec::new(),
             keys_ms: 0,
+            button: Button::default(),
+            warned_ms: None,
+            feeding: Feeding::begin(),
+            device: None,
+            is_erasing: false,
             links: Links::new(network),
             addresses: Vec::new(),
             host_name,
@@ -116,6 +130,9 @@ impl Machine {
 
     /// Runs until the power goes off.
     pub(crate) fn run(mut self) -> ! {
+        if self.feeding.as_ref().is_some_and(Feeding::was_reset) {
+            self.standing.trouble(Trouble::WatchdogReset);
+        }
         self.show_page();
         let now_ms = self.now_ms();
         self.start_worker(Task::BringUp);
@@ -142,10 +159,8 @@ impl Machine {
                 Order::Wait => {}
                 Order::Terminate => self.signal(Signal::SIGTERM),
                 Order::Kill => self.signal(Signal::SIGKILL),
-                Order::Finish => {
-                    let goal = shutdown.goal;
-                    self.finish(goal);
-                }
+                Order::Finish => self.unmount(),
+                Order::Leave => self.leave(false),
             }
         } else {
             self.tick_up(now_ms);
@@ -154,19 +169,10 @@ impl Machine {
             self.keys_ms = now_ms + KEYS_MS;
             self.find_keys();
         }
+        self.tick_button(now_ms);
+        self.tick_watchdog(now_ms);
         self.tick_page(now_ms);
         self.tick_led(now_ms);
-    }
-
-    /// The last thing to do.
-    fn finish(&mut self, goal: Goal) -> ! {
-        let mut led = self.led.take();
-        // No pattern goes on from here, and dark would say too early that the power may be cut.
-        let _ = led.as_mut().map(StatusLed::hold);
-        if shutdown::make_safe(&mut self.console) {
-            let _ = led.map(StatusLed::off);
-        }
-        shutdown::leave(goal, &mut self.console)
     }
 
     /// What is due on the way up and while running.
@@ -207,9 +213,15 @@ impl Machine {
     }
 
     fn tick_led(&mut self, now_ms: u64) {
-        let page = self.page();
+        let state = if self.is_counting() {
+            board::State::Counting
+        } else if self.is_erasing {
+            board::State::Erasing
+        } else {
+            led_state(&self.page())
+        };
         let Some(led) = &mut self.led else { return };
-        led.show(led_state(&page), now_ms);
+        led.show(state, now_ms);
         self.led_ms = match led.tick(now_ms) {
             Ok(rest_ms) => rest_ms.map(|rest_ms| now_ms + u64::from(rest_ms)),
             // Tried again when something happens; a LED is not worth a message.
@@ -221,6 +233,8 @@ impl Machine {
     fn deadline_ms(&self, now_ms: u64) -> u64 {
         let mut due = vec![now_ms + IDLE_MS, self.keys_ms];
         due.extend(self.page_ms);
+        due.extend(self.button_deadline_ms());
+        due.extend(self.watchdog_deadline_ms());
         due.extend(self.led_ms);
         if let Some(shutdown) = &self.shutdown {
             due.push(shutdown.until_ms());
@@ -309,13 +323,7 @@ impl Machine {
             }
             Source::Network => self.links.refresh(&mut self.console, now_ms),
             Source::Console => self.console.write_pending(),
-            Source::Key(at) => match self.keys.get_mut(at).map(PowerKey::was_pressed) {
-                Some(Ok(true)) => self.stop(Goal::PowerOff),
-                Some(Err(_)) => {
-                    self.keys.remove(at);
-                }
-                Some(Ok(false)) | None => {}
-            },
+            Source::Key(at) => self.key(at),
             Source::MailControl => {
                 self.mail.told(&mut self.console, now_ms);
                 self.follow_mail();
@@ -335,16 +343,6 @@ impl Machine {
                 }
             }
             Source::WorkerOutput(at) => self.workers.said(at, &mut self.console, now_ms),
-        }
-    }
-
-    fn find_keys(&mut self) {
-        for path in PowerKey::find() {
-            if !self.keys.iter().any(|key| key.path() == path)
-                && let Ok(key) = PowerKey::open(&path)
-            {
-                self.keys.push(key);
-            }
         }
     }
 

@@ -1,11 +1,8 @@
-//! The way down: ask, insist, force, then make the disk safe. Pure, except for [`make_safe`] and [`leave`].
+//! The way down: ask, insist, force, then leave the disk. Pure, except for [`leave`].
 
-use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::console::Console;
-use crate::mount::DATA;
 
 /// How long maild may take to finish what is under way.
 pub(crate) const STOP_MS: u32 = 10_000;
@@ -14,6 +11,9 @@ pub(crate) const TERMINATE_MS: u64 = 2_000;
 /// How long the kernel may take to end a killed process (one that waits for a disk cannot be ended before).
 pub(crate) const KILL_MS: u64 = 2_000;
 
+/// How long it may take to write what is still in memory: a slow card takes minutes for a gigabyte.
+pub(crate) const UNMOUNT_MS: u64 = 300_000;
+
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
@@ -21,6 +21,8 @@ pub(crate) enum Goal {
     PowerOff,
     /// The box starts again.
     Restart,
+    /// It starts again, and everything on its disk is discarded.
+    Reset,
 }
 
 /// A shutdown under way.
@@ -36,6 +38,8 @@ enum Stage {
     Asked,
     Terminated,
     Killed,
+    /// The disk is being left.
+    Leaving,
 }
 
 /// What to do now.
@@ -47,8 +51,10 @@ pub(crate) enum Order {
     Terminate,
     /// SIGKILL to all children.
     Kill,
-    /// Sync, unmount, power.
+    /// All children have ended, or will not: sync, unmount, power.
     Finish,
+    /// That takes too long: the power, without more ado.
+    Leave,
 }
 
 impl Shutdown {
@@ -68,7 +74,9 @@ impl Shutdown {
 
     /// The next step, given whether any child is left.
     pub(crate) fn next(&mut self, has_children: bool, now_ms: u64) -> Order {
-        if !has_children {
+        let is_over = !has_children || self.stage == Stage::Killed && now_ms >= self.until_ms;
+        if is_over && self.stage != Stage::Leaving {
+            (self.stage, self.until_ms) = (Stage::Leaving, now_ms + UNMOUNT_MS);
             return Order::Finish;
         }
         if now_ms < self.until_ms {
@@ -83,32 +91,10 @@ impl Shutdown {
                 (self.stage, self.until_ms) = (Stage::Killed, now_ms + KILL_MS);
                 Order::Kill
             }
-            Stage::Killed => Order::Finish,
+            // The former is over by then: see above.
+            Stage::Killed | Stage::Leaving => Order::Leave,
         }
     }
-}
-
-/// Syncs and unmounts the disk, and says so; whether it could.
-pub(crate) fn make_safe(console: &mut Console) -> bool {
-    nix::unistd::sync();
-    let result = match umount2(DATA, MntFlags::empty()) {
-        // Nothing is mounted there: no disk was found.
-        Ok(()) | Err(Errno::EINVAL) => Ok(()),
-        // Busy only if a killed child still hangs in the kernel: read-only is the next best.
-        Err(_) => {
-            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-            mount(None::<&str>, DATA, None::<&str>, flags, None::<&str>)
-        }
-    };
-    // Room for the line that matters, should the children have had much to say.
-    console.flush();
-    match result {
-        Ok(()) => console.line("STOPPED"),
-        Err(error) => console.line(&format!(
-            "The disk could not be unmounted: {error}. It is synced."
-        )),
-    }
-    result.is_ok()
 }
 
 /// Switches the power.
@@ -116,7 +102,7 @@ pub(crate) fn leave(goal: Goal, console: &mut Console) -> ! {
     console.flush();
     let mode = match goal {
         Goal::PowerOff => RebootMode::RB_POWER_OFF,
-        Goal::Restart => RebootMode::RB_AUTOBOOT,
+        Goal::Restart | Goal::Reset => RebootMode::RB_AUTOBOOT,
     };
     let Err(error) = reboot(mode);
     console.line(&format!(
@@ -139,6 +125,16 @@ mod tests {
         assert_eq!(shutdown.next(true, 1000), Order::Wait);
         assert_eq!(shutdown.until_ms(), 11_000);
         assert_eq!(shutdown.next(false, 1500), Order::Finish);
+    }
+
+    #[test]
+    fn the_disk_is_left_once_and_waited_for_a_bounded_time() {
+        let mut shutdown = Shutdown::begin(Goal::Reset, 1000);
+        assert_eq!(shutdown.next(false, 1500), Order::Finish);
+        // Whoever leaves the disk is a child too.
+        assert_eq!(shutdown.next(true, 1501), Order::Wait);
+        assert_eq!(shutdown.next(false, 1502), Order::Wait);
+        assert_eq!(shutdown.next(true, 1500 + UNMOUNT_MS), Order::Leave);
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub(crate) enum Trouble {
     NoWayBack(String),
     /// This version is good, and maild does not find itself well.
     SelfTest(String),
+    /// The watchdog was what started the box again.
+    WatchdogReset,
+    /// The watchdog cannot be fed.
+    Watchdog(String),
     /// What a worker has told, in its words.
     Told([String; 2]),
     /// The worker that was to mount the disk ended before it had.
@@ -86,6 +90,8 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// What is wrong, and what to do about it.
+    // One table, a row for each.
+    #[allow(clippy::too_many_lines)]
     pub(crate) fn lines(&self) -> [String; 2] {
         let (what, remedy) = match self {
             Self::NoDisk => (
@@ -127,6 +133,14 @@ impl Trouble {
             Self::SelfTest(which) => (
                 format!("The self-test failed: {which}."),
                 "Mail may be served all the same. The lines above say more.",
+            ),
+            Self::WatchdogReset => (
+                "The last reset was by the watchdog: the box had stopped to react.".to_owned(),
+                "It runs again. If this comes again, report it.",
+            ),
+            Self::Watchdog(reason) => (
+                format!("The watchdog cannot be fed ({reason}) and will restart the box."),
+                "If this comes again, report it.",
             ),
             Self::Told(lines) => return lines.clone(),
             Self::BringUp(how) => (
@@ -219,6 +233,8 @@ mod tests {
             },
             Trouble::NoWayBack("its mail service does not stay up".to_owned()),
             Trouble::SelfTest("port 25, port 993, store, loop mail".to_owned()),
+            Trouble::WatchdogReset,
+            Trouble::Watchdog("No space left on device".to_owned()),
             Trouble::BringUp("ended with error 101".to_owned()),
             Trouble::ForeignDisk(word()),
             Trouble::SmallDisk(word()),

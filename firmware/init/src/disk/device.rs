@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 nix::ioctl_none_bad!(blk_reread_partitions, nix::request_code_none!(0x12, 95));
 nix::ioctl_none_bad!(blk_flush_buffers, nix::request_code_none!(0x12, 97));
 nix::ioctl_write_ptr_bad!(blk_partition, nix::request_code_none!(0x12, 105), Change);
+nix::ioctl_write_ptr_bad!(blk_discard, nix::request_code_none!(0x12, 119), [u64; 2]);
 nix::ioctl_write_ptr_bad!(blk_zero_out, nix::request_code_none!(0x12, 127), [u64; 2]);
 
 /// `BLKPG_RESIZE_PARTITION`.
@@ -39,6 +40,14 @@ pub(crate) fn zero_out(device: &File, start: u64, end: u64) -> nix::Result<()> {
     // SAFETY: the descriptor is open for as long as `device` is borrowed, the request reads two u64 behind the
     // pointer, and `range` lives until the call returns.
     unsafe { blk_zero_out(device.as_raw_fd(), &raw const range) }.map(drop)
+}
+
+/// `BLKDISCARD`: nothing from `start` up to `end` is needed any more.
+#[allow(unsafe_code)]
+pub(crate) fn discard(device: &File, start: u64, end: u64) -> nix::Result<()> {
+    let range = [start, end.saturating_sub(start)];
+    // SAFETY: as in `zero_out`.
+    unsafe { blk_discard(device.as_raw_fd(), &raw const range) }.map(drop)
 }
 
 /// `BLKFLSBUF`: forgets what the kernel has in memory of the device, so that the next reading is from the disk itself.

@@ -3,7 +3,7 @@
 //! What decides is in [`mod@choose`] and [`content`], which are pure; what is here asks the kernel.
 
 mod choose;
-mod content;
+pub(crate) mod content;
 pub(crate) mod device;
 mod pristine;
 

@@ -94,7 +94,7 @@ impl fmt::Display for Rejection {
             ),
             Self::TooFar { min_from, running } => write!(
                 to,
-                "it can follow version {min_from} or a later one, and version {running} runs"
+                "version {running}, which runs, is too old for it (version {min_from} can be updated to it)"
             ),
             Self::Tried(version) => {
                 write!(to, "version {version} was tried before and did not come up")

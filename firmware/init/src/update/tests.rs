@@ -129,7 +129,7 @@ fn d26_what_may_not_run_here_is_refused_before_anything_is_written() {
             min_from: 12,
             ..good()
         },
-        "it can follow version 12 or a later one, and version 11 runs",
+        "version 11, which runs, is too old for it (version 12 can be updated to it)",
     );
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fs;
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::report::{Report, Slots};
 use super::{Reporter, beside, tasks};
 use crate::disk::{self, Choice, Content};
 use crate::mount::MAIL;
+use crate::reset;
 use crate::slot::disk::{Disk, Found, find};
 use crate::slot::{self, Boot, bootstate, story, table, write};
 use crate::stick;
@@ -50,6 +52,7 @@ pub(super) fn run(told: &Reporter) {
         Ok(found) => found,
         Err(trouble) => return told.failed(&trouble),
     };
+    told.send(&Report::Device(device.clone()), &[]);
     if let Err(trouble) = disk::mount_data(&device) {
         return told.failed(&trouble);
     }
@@ -58,7 +61,7 @@ pub(super) fn run(told: &Reporter) {
         Ok(false) => {}
         Err(trouble) => told.trouble(&trouble),
     }
-    told.send(&Report::Mounted(device.clone()), &[]);
+    told.send(&Report::Mounted, &[]);
 
     let mut sticks = Sticks {
         device,
@@ -193,13 +196,37 @@ fn from_anywhere(began: Instant, told: &Reporter) -> Result<String, Trouble> {
     }
 }
 
-/// Makes the file system.
+/// Makes the file system, after what was there is gone if the box was reset.
 fn make(device: &str, told: &Reporter) -> Result<(), Trouble> {
+    if disk::content(device).is_ok_and(|content| content == Content::Reset) {
+        erase(device, told).map_err(|error| Trouble::Unwritable {
+            device: device.to_owned(),
+            reason: reason(&error),
+        })?;
+    }
     told.say(&format!(
         "Making a new file system on {device}; this takes a moment."
     ));
     told.activity("making the file system");
     disk::make(device)
+}
+
+/// Finishes a factory reset, up to the new file system.
+fn erase(device: &str, told: &Reporter) -> io::Result<()> {
+    told.say(&format!(
+        "The box was reset: everything on {device} is overwritten. A power cut only delays it."
+    ));
+    told.send(&Report::Erasing(true), &[]);
+    let mut said = None;
+    let result = reset::finish(&disk::node(device), disk::size(device)?, |percent| {
+        told.activity(&format!("everything on {device} is overwritten: {percent} %"));
+        if said != Some(percent / 10) {
+            said = Some(percent / 10);
+            told.say(&format!("Overwritten: {percent} %"));
+        }
+    });
+    told.send(&Report::Erasing(false), &[]);
+    result
 }
 
 /// What is looked for on sticks.

@@ -26,6 +26,9 @@ pub(crate) enum Task {
     Good { disk: String },
     /// Takes the update that the loop hands over.
     Update { disk: String },
+    /// Syncs and unmounts the data file system, as the last thing of all. `reset`: and marks this device as one to be
+    /// reset.
+    Unmount { reset: Option<String> },
 }
 
 impl Task {
@@ -35,6 +38,8 @@ impl Task {
             Self::BringUp => vec!["bring-up"],
             Self::Good { disk } => vec!["good", disk],
             Self::Update { disk } => vec!["update", disk],
+            Self::Unmount { reset: None } => vec!["unmount"],
+            Self::Unmount { reset: Some(device) } => vec!["unmount", device],
         }
     }
 
@@ -48,6 +53,10 @@ impl Task {
             ["update", disk] => Some(Self::Update {
                 disk: disk.to_owned(),
             }),
+            ["unmount"] => Some(Self::Unmount { reset: None }),
+            ["unmount", device] => Some(Self::Unmount {
+                reset: Some(device.to_owned()),
+            }),
             _ => None,
         }
     }
@@ -58,6 +67,7 @@ impl Task {
             Self::BringUp => "start of the disk",
             Self::Good { .. } => "care of the slots",
             Self::Update { .. } => "update",
+            Self::Unmount { .. } => "end of the disk",
         }
     }
 }
@@ -116,6 +126,7 @@ pub(crate) fn main() -> Option<ExitCode> {
         Task::BringUp => bring_up::run(&reporter),
         Task::Good { disk } => tasks::good(&disk, &reporter),
         Task::Update { disk } => tasks::update(&disk, &reporter),
+        Task::Unmount { reset } => tasks::unmount(reset.as_deref(), &reporter),
     }
     Some(ExitCode::SUCCESS)
 }
@@ -136,6 +147,8 @@ mod tests {
             Task::BringUp,
             Task::Good { disk: disk() },
             Task::Update { disk: disk() },
+            Task::Unmount { reset: None },
+            Task::Unmount { reset: Some(disk()) },
         ] {
             let words: Vec<String> = task.words().into_iter().map(str::to_owned).collect();
             assert_eq!(Task::of(&words), Some(task));

@@ -25,8 +25,14 @@ pub(crate) enum Report {
         /// Its size.
         octets: u32,
     },
-    /// The data file system of this device is mounted.
-    Mounted(String),
+    /// This is the device that mail is kept on, or was.
+    Device(String),
+    /// Everything on it is being overwritten, or no more.
+    Erasing(bool),
+    /// The data file system is mounted.
+    Mounted,
+    /// It is synced, and unmounted or at least not written to any more.
+    Unmounted,
     /// Sticks were looked at: mail can be served.
     Ready,
     /// The running slot is good, and the disk knows.
@@ -65,7 +71,10 @@ impl Message for Report {
                 vec![flag(&slots.is_good), flag(&slots.is_other_bootable), &slots.disk],
             ),
             Self::Provision { octets } => return packet(&format!("p{octets}")),
-            Self::Mounted(device) => ('m', vec![device]),
+            Self::Device(device) => ('d', vec![device]),
+            Self::Erasing(is_erasing) => ('e', vec![flag(is_erasing)]),
+            Self::Mounted => ('m', vec![]),
+            Self::Unmounted => ('n', vec![]),
             Self::Ready => ('r', vec![]),
             Self::Good => ('g', vec![]),
             Self::Update { is_taken, text } => ('u', vec![flag(is_taken), text]),
@@ -96,7 +105,10 @@ impl Message for Report {
             ('p', [octets]) => Self::Provision {
                 octets: octets.parse().map_err(|_| DecodeError::Field("octets"))?,
             },
-            ('m', [device]) => Self::Mounted(owned(device)),
+            ('d', [device]) => Self::Device(owned(device)),
+            ('e', [is_erasing]) => Self::Erasing(*is_erasing == "1"),
+            ('m', _) => Self::Mounted,
+            ('n', _) => Self::Unmounted,
             ('r', _) => Self::Ready,
             ('g', _) => Self::Good,
             ('u', [is_taken, text]) => Self::Update {
@@ -164,7 +176,11 @@ mod tests {
             }),
             Report::Slots(Slots::default()),
             Report::Provision { octets: 65_536 },
-            Report::Mounted("mmcblk0p5".to_owned()),
+            Report::Device("mmcblk0p5".to_owned()),
+            Report::Erasing(true),
+            Report::Erasing(false),
+            Report::Mounted,
+            Report::Unmounted,
             Report::Ready,
             Report::Good,
             Report::Update {

@@ -7,7 +7,10 @@ use format::{Needs, Roots, Slot};
 
 use super::Reporter;
 use super::report::Report;
+use crate::disk::node;
+use crate::mount;
 use crate::nice;
+use crate::reset;
 use crate::slot::check::{self, Outcome, Raws};
 use crate::slot::disk::{self, Disk};
 use crate::slot::partition::Partition;
@@ -96,6 +99,28 @@ pub(super) fn good(disk: &str, told: &Reporter) {
         }),
         Err(error) => told.trouble(&Trouble::Bootstate(reason(&error))),
     }
+}
+
+/// The last thing that is done to the data disk.
+pub(super) fn unmount(reset: Option<&str>, told: &Reporter) {
+    let is_unmounted = match mount::leave_data() {
+        Ok(is_unmounted) => is_unmounted,
+        Err(error) => {
+            return told.say(&format!(
+                "The disk could not be unmounted: {error}. It is synced."
+            ));
+        }
+    };
+    match reset {
+        Some(device) if is_unmounted => {
+            if let Err(error) = reset::begin(&node(device)) {
+                told.say(&format!("{device} could not be reset: {}.", reason(&error)));
+            }
+        }
+        Some(_) => told.say("The disk is still in use: the box is not reset, and everything is as it was."),
+        None => {}
+    }
+    told.send(&Report::Unmounted, &[]);
 }
 
 /// Takes the update that the loop hands over.
