@@ -40,7 +40,7 @@ pub(crate) fn build(options: &Build) -> Result<(), Error> {
         commit: version::commit(&workspace)?,
         number: match options.number {
             Some(number) => number,
-            None => version::number(&workspace)?,
+            None => version::number(&workspace, key.certificate.is_development)?,
         },
         board: options.board,
         profile: options.profile,

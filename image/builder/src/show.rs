@@ -183,7 +183,7 @@ mod tests {
     fn damage_is_shown_and_no_reason_to_show_nothing() {
         let mut slot = small();
         slot[5_000] ^= 1;
-        assert!(shown(slot).ends_with("parts         its kernel is damaged\n"));
+        assert!(shown(slot).ends_with("parts         an octet near its kernel is not as it was signed\n"));
     }
 
     #[test]

@@ -287,7 +287,7 @@ pub(crate) mod tests {
         assert_eq!(changed(0), "it is no version of Postolka");
         assert_eq!(changed(24), "its header was changed: the signature does not fit");
         assert_eq!(changed(100), "nobody whom this box trusts vouches for its key");
-        assert_eq!(changed(4_100), "its kernel is damaged");
+        assert_eq!(changed(4_100), "an octet near its kernel is not as it was signed");
         assert_eq!(wrong(small()[..20_000].to_vec()), "it is cut short");
         assert_eq!(wrong(small()[..100].to_vec()), "it is cut short");
         assert_eq!(wrong(Vec::new()), "it is no version of Postolka");
@@ -318,7 +318,10 @@ pub(crate) mod tests {
             damaged(BOOTSTATE.start + format::bootstate::Copy::Second.at()),
             "The bootstate has a damaged second copy"
         );
-        assert_eq!(damaged(SLOT_A.start + 4_100), "slot A: its kernel is damaged");
+        assert_eq!(
+            damaged(SLOT_A.start + 4_100),
+            "slot A: an octet near its kernel is not as it was signed"
+        );
         assert_eq!(
             damaged(SLOT_B.start + 30),
             "slot B: its header was changed: the signature does not fit"
@@ -361,9 +364,9 @@ pub(crate) mod tests {
         let judged = judge(&Source::of(octets.clone()), Roots(&key().roots));
         assert!(judged.wrong.is_empty(), "{:?}", judged.wrong);
         assert!(
-            judged
-                .holds
-                .contains(&"Slot B is not in use (its kernel is damaged)".to_owned())
+            judged.holds.contains(
+                &"Slot B is not in use (an octet near its kernel is not as it was signed)".to_owned()
+            )
         );
 
         state.min_version = 13;

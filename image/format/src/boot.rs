@@ -5,7 +5,7 @@
 //!        │
 //!        ▼
 //! for each slot by priority that is good or has tries left:
-//!    not good: one try less → write, flush, read back    ── impossible ──▶ next slot
+//!    not good: one try less → write, flush, read back    ── impossible ──▶ next slot   (a good one is not counted)
 //!    verify, load                                        ── refused ─────▶ remember why, next slot
 //!    start it
 //! none: each slot once more, whatever is remembered: a version that verifies is better than a brick
@@ -83,58 +83,65 @@ pub fn boot(media: &mut impl Media) {
 
 /// The ordinary way.
 fn by_priority(media: &mut impl Media, mut found: Found, mut state: State) {
-    let mut was_started = [false; 2];
-    for (slot, was_started) in state.order().into_iter().zip(&mut was_started) {
+    let mut was_tried = [false; 2];
+    for (slot, was_tried) in state.order().into_iter().zip(&mut was_tried) {
         let now = *state.slot(slot);
         if !now.is_bootable() {
-            // Why it is not is remembered from before; only a slot that has used up its tries is told of here.
-            if now.priority > 0 && now.fault.is_none() {
-                media.report(Event::PassedOver(slot, Fault::TriesSpent));
-                state.slot_mut(slot).fault = Some(Fault::TriesSpent);
-            } else if let Some(fault) = now.fault {
+            // Why it is not is remembered from before; that a slot has used up its tries shows here first.
+            let fault = now.fault.or((now.priority > 0).then_some(Fault::TriesSpent));
+            if let Some(fault) = fault {
                 media.report(Event::PassedOver(slot, fault));
             }
+            state.slot_mut(slot).fault = fault;
             continue;
         }
         let attempt = if now.is_good {
             Attempt::Good
         } else {
+            // Counted before anything else is done with it: reading it could be what the box hangs in.
             state.slot_mut(slot).tries = now.tries - 1;
+            state.last = Some(slot);
+            if !write(media, &mut found, &state) {
+                state.slot_mut(slot).tries = now.tries;
+                media.report(Event::NotCounted(slot));
+                continue;
+            }
             Attempt::Trial(TRIES.saturating_sub(now.tries) + 1)
         };
-        state.last = Some(slot);
-        // A good slot's bootstate is written too where it says something new; that it cannot be is no reason to stay.
-        let is_new = found.state != Some(state);
-        if is_new && !write(media, &mut found, &state) && !now.is_good {
-            state.slot_mut(slot).tries = now.tries;
-            media.report(Event::NotCounted(slot));
-            continue;
-        }
-        *was_started = true;
-        let fault = try_slot(media, slot, &state, attempt);
+        *was_tried = true;
+        let fault = match media.load(slot, state.min_epoch, state.min_version) {
+            Ok(_) => {
+                state.last = Some(slot);
+                // What is new is told to init and to people. That it cannot be written keeps no good slot down.
+                write(media, &mut found, &state);
+                media.report(Event::Starting(slot, attempt));
+                media.start(slot, attempt)
+            }
+            Err(fault) => fault,
+        };
+        media.report(Event::PassedOver(slot, fault));
         state.slot_mut(slot).fault = Some(fault);
     }
     // Nothing is left that may be started by the rules. What verifies may be all the same: the alternative is a brick.
-    for (slot, was_started) in state.order().into_iter().zip(was_started) {
-        if !was_started {
-            try_slot(media, slot, &state, Attempt::Uncounted);
+    for (slot, was_tried) in state.order().into_iter().zip(was_tried) {
+        if !was_tried {
+            uncounted(media, slot, &state);
         }
     }
-    // Why is kept for whoever gets to read it.
+    // Why is kept for whoever gets to read it. A box that starts again and again writes it once.
     write(media, &mut found, &state);
 }
 
-/// Loads and starts a slot; gives the fault that let it come back.
-fn try_slot(media: &mut impl Media, slot: Slot, state: &State, attempt: Attempt) -> Fault {
+/// Loads and starts a slot that nothing is written about.
+fn uncounted(media: &mut impl Media, slot: Slot, state: &State) {
     let fault = match media.load(slot, state.min_epoch, state.min_version) {
         Ok(_) => {
-            media.report(Event::Starting(slot, attempt));
-            media.start(slot, attempt)
+            media.report(Event::Starting(slot, Attempt::Uncounted));
+            media.start(slot, Attempt::Uncounted)
         }
         Err(fault) => fault,
     };
     media.report(Event::PassedOver(slot, fault));
-    fault
 }
 
 /// Without a bootstate: the higher version of those that verify. The floors are lost with it.
@@ -146,12 +153,21 @@ fn by_version(media: &mut impl Media) {
     }
     let state = State::default();
     for slot in order {
-        try_slot(media, slot, &state, Attempt::Uncounted);
+        uncounted(media, slot, &state);
     }
 }
 
-/// Writes the state and reads it back; whether it is there.
+/// Writes the state, if it says anything new, and reads it back; whether it is there.
 fn write(media: &mut impl Media, found: &mut Found, state: &State) -> bool {
+    let is_known = |newest: State| {
+        State {
+            sequence: state.sequence,
+            ..newest
+        } == *state
+    };
+    if found.state.is_some_and(is_known) {
+        return true;
+    }
     let (copy, octets) = found.next(state);
     let is_written = media.write_copy(copy, &octets) && media.read_copy(copy) == Some(octets);
     // Whatever lies there now: it is not counted on until it is read anew.

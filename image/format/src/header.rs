@@ -116,7 +116,7 @@ pub enum Refusal {
     Signature,
     /// It ends before its parts do.
     Truncated,
-    /// A part was changed.
+    /// Something was changed in the mebibyte that begins in this part.
     Hash(Part),
     /// It is for other boards.
     Board,
@@ -201,7 +201,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Which part a chunk that was changed is first of.
+    /// Which part a chunk begins in. It may go on into the next.
     fn part_of(&self, chunk: usize) -> Part {
         let start = self.chunk_range(chunk).start;
         if start < filled(self.range(Part::Kernel).end) {
@@ -422,7 +422,7 @@ impl fmt::Display for Refusal {
             Self::Untrusted => to.write_str("nobody whom this box trusts vouches for its key"),
             Self::Signature => to.write_str("its header was changed: the signature does not fit"),
             Self::Truncated => to.write_str("it is cut short"),
-            Self::Hash(part) => write!(to, "its {part} is damaged"),
+            Self::Hash(part) => write!(to, "an octet near its {part} is not as it was signed"),
             Self::Board => to.write_str("it is for another board"),
             Self::Loader { needs } => write!(to, "it needs loader {needs}"),
             Self::Epoch { epoch, min } => {

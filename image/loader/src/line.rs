@@ -122,7 +122,7 @@ mod tests {
         passed(
             Fault::Hash,
             Some(Refusal::Hash(Part::Kernel)),
-            "slot B is damaged: its kernel is damaged.",
+            "slot B is damaged: an octet near its kernel is not as it was signed.",
         );
         passed(
             Fault::Signature,

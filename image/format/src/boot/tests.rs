@@ -184,6 +184,21 @@ fn a_slot_that_does_not_verify_is_passed_over_and_why_is_kept() {
 }
 
 #[test]
+fn a_box_that_starts_again_and_again_does_not_wear_its_card_out() {
+    let mut machine = Machine::new(&on_trial());
+    machine.versions = [Err(Fault::Hash), Err(Fault::Hash)];
+    for _ in 0..TRIES {
+        assert_eq!(machine.boot(), None);
+    }
+    assert_eq!(machine.boot(), None);
+    let copies = machine.copies;
+    for _ in 0..5 {
+        assert_eq!(machine.boot(), None);
+    }
+    assert_eq!(machine.copies, copies);
+}
+
+#[test]
 fn d26_a_version_below_the_floor_is_not_started_even_as_a_last_resort() {
     let mut state = on_trial();
     state.min_version = 2;
