@@ -7,6 +7,7 @@ mod clock;
 mod console;
 mod disk;
 mod follow;
+mod fsck;
 mod leave;
 mod links;
 mod mail;

@@ -58,6 +58,8 @@ pub(crate) enum Trouble {
         /// What the kernel said.
         reason: String,
     },
+    /// The data file system was damaged, and is whole again.
+    Repaired(String),
     /// The data file system could not be made on a blank disk.
     Unwritable {
         /// Its device.
@@ -159,6 +161,10 @@ impl Trouble {
                 format!("The mail on {device} cannot be used: {reason}."),
                 "It was not touched. Keep the disk; restore it or a backup on another computer.",
             ),
+            Self::Repaired(device) => (
+                format!("The file system on {device} was damaged and has been repaired."),
+                "The disk or card may be failing: have another one ready.",
+            ),
             Self::Unwritable { device, reason } => (
                 format!("{device} could not be prepared: {reason}."),
                 "The disk or card may be broken or write-protected. Try another one.",
@@ -240,8 +246,9 @@ mod tests {
             Trouble::SmallDisk(word()),
             Trouble::UnreadableData {
                 device: word(),
-                reason: "Structure needs cleaning".to_owned(),
+                reason: "it is damaged, and this image has no e2fsck".to_owned(),
             },
+            Trouble::Repaired(word()),
             Trouble::Unwritable {
                 device: word(),
                 reason: "Input/output error".to_owned(),

@@ -17,6 +17,7 @@ use format::layout::{self, DATA};
 use super::report::{Report, Slots};
 use super::{Reporter, beside, tasks};
 use crate::disk::{self, Choice, Content};
+use crate::fsck::{self, Note, Outcome};
 use crate::mount::MAIL;
 use crate::reset;
 use crate::slot::disk::{Disk, Found, find};
@@ -53,7 +54,7 @@ pub(super) fn run(told: &Reporter) {
         Err(trouble) => return told.failed(&trouble),
     };
     told.send(&Report::Device(device.clone()), &[]);
-    if let Err(trouble) = disk::mount_data(&device) {
+    if let Err(trouble) = mount(&device, told) {
         return told.failed(&trouble);
     }
     match disk::grow(&device) {
@@ -209,6 +210,61 @@ fn make(device: &str, told: &Reporter) -> Result<(), Trouble> {
     ));
     told.activity("making the file system");
     disk::make(device)
+}
+
+/// Mounts the data file system, after it was repaired if it has to be.
+fn mount(device: &str, told: &Reporter) -> Result<(), Trouble> {
+    let node = disk::node(device);
+    // What the kernel has found damaged before is repaired before more is written to it.
+    if !fsck::has_errors(&node) {
+        let Err(trouble) = disk::mount_data(device) else {
+            return Ok(());
+        };
+        // Without a superblock of ours there is nothing that e2fsck could begin with, and a device that cannot be read is
+        // not helped.
+        let is_ours = disk::content(device).is_ok_and(|content| content == Content::Data);
+        if !is_ours {
+            return Err(trouble);
+        }
+        told.say(&trouble.lines()[0]);
+    }
+    repair(device, told)?;
+    disk::mount_data(device)
+}
+
+/// Has e2fsck repair what it can without losing anything.
+fn repair(device: &str, told: &Reporter) -> Result<(), Trouble> {
+    told.say(&format!("The file system on {device} is checked and repaired."));
+    let mut shown = None;
+    let outcome = fsck::repair(fsck::PROGRAM, &disk::node(device), |note| match note {
+        Note::Line(line) => told.say(&format!("e2fsck: {line}")),
+        Note::Progress { pass, percent } => {
+            told.activity(&format!(
+                "the file system is repaired, part {pass} of 5: {percent} %"
+            ));
+            let quarter = (pass, percent / 25);
+            if shown != Some(quarter) {
+                shown = Some(quarter);
+                told.say(&format!("e2fsck: part {pass} of 5, {percent} %"));
+            }
+        }
+    });
+    let unreadable = |reason: String| Trouble::UnreadableData {
+        device: device.to_owned(),
+        reason,
+    };
+    match outcome {
+        Outcome::Whole { was_damaged } => {
+            if was_damaged {
+                told.trouble(&Trouble::Repaired(device.to_owned()));
+            }
+            Ok(())
+        }
+        Outcome::Damaged => Err(unreadable(
+            "it is damaged beyond what is repaired by itself".to_owned(),
+        )),
+        Outcome::Unchecked(why) => Err(unreadable(format!("it is damaged, and {why}"))),
+    }
 }
 
 /// Finishes a factory reset, up to the new file system.
