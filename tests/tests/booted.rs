@@ -2,8 +2,14 @@
 
 mod scenario;
 
+#[path = "scenario/boot_chain.rs"]
+mod boot_chain;
+#[path = "scenario/data_disk.rs"]
+mod data_disk;
 #[path = "scenario/machine.rs"]
 mod machine;
+#[path = "scenario/update.rs"]
+mod update;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,5 +25,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    e2e::runner::main(&stage, [scenario::both_stages(), machine::scenarios()].concat())
+    e2e::runner::main(
+        &stage,
+        [
+            scenario::both_stages(),
+            machine::scenarios(),
+            boot_chain::scenarios(),
+            update::scenarios(),
+            data_disk::scenarios(),
+        ]
+        .concat(),
+    )
 }

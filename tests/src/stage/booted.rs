@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use format::Slot;
 use qemu::{Builder, Disk, Firmware, HostPort, Image, Machine, Stick};
 use tempfile::TempDir;
 
@@ -253,6 +254,27 @@ impl Booted {
             .console()
             .wait_for_next(&mut self.mark, text, PATIENCE)
             .map_err(io::Error::other)
+    }
+
+    /// Waits until the loader starts this slot, on this try if it is on trial.
+    ///
+    /// # Errors
+    /// It starts another, on another try, or none.
+    pub fn starts(&mut self, slot: Slot, number: Option<u8>) -> io::Result<()> {
+        let line = loop {
+            let line = self.says("Postolka loader")?;
+            // Behind the slot's letter comes what is wrong with it, or the name of its version.
+            if line.contains("slot A, ") || line.contains("slot B, ") {
+                break line;
+            }
+        };
+        let is_try = number.is_none_or(|number| line.contains(&format!(", try {number} of ")));
+        if line.contains(&format!("slot {slot}, ")) && is_try {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "the loader was to start slot {slot}, try {number:?}, and said: {line}"
+        )))
     }
 
     /// Where a port of the box appears.
