@@ -40,7 +40,12 @@ impl Machine {
             }
             Report::Device(device) => self.device = Some(device),
             Report::Erasing(is_erasing) => self.is_erasing = is_erasing,
-            Report::Mounted => self.storage.mounted(),
+            Report::Mounted => {
+                self.storage.mounted();
+                if self.shutdown.is_none() {
+                    self.start_worker(Task::KernelLog);
+                }
+            }
             Report::Unmounted => self.leave(true),
             Report::Ready => {
                 let (provision, now_ms) = (self.storage.ready(), self.now_ms());
@@ -82,6 +87,7 @@ impl Machine {
                 let verdict = self.standing.marked(false);
                 self.follow(verdict);
             }
+            Task::KernelLog => {}
             // It has not said that it is done.
             Task::Unmount { .. } => self.leave(false),
             Task::Update { .. } => {

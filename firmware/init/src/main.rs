@@ -8,6 +8,7 @@ mod console;
 mod disk;
 mod follow;
 mod fsck;
+mod kmsg;
 mod leave;
 mod links;
 mod mail;

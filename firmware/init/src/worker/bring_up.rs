@@ -9,16 +9,19 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use format::Fault;
 use format::layout::{self, DATA};
 
 use super::report::{Report, Slots};
 use super::{Reporter, beside, tasks};
 use crate::disk::{self, Choice, Content};
 use crate::fsck::{self, Note, Outcome};
-use crate::mount::MAIL;
+use crate::kmsg;
+use crate::mount::{MAIL, SYSTEM};
 use crate::reset;
 use crate::slot::disk::{Disk, Found, find};
 use crate::slot::{self, Boot, bootstate, story, table, write};
@@ -47,9 +50,9 @@ pub(super) fn run(told: &Reporter) {
     let boot = slot::booted();
     let found = match &boot {
         Some(boot) => from_slot(boot, began, told),
-        None => from_anywhere(began, told).map(|device| (device, None)),
+        None => from_anywhere(began, told).map(|device| (device, None, None)),
     };
-    let (device, disk) = match found {
+    let (device, disk, failed) = match found {
         Ok(found) => found,
         Err(trouble) => return told.failed(&trouble),
     };
@@ -62,6 +65,7 @@ pub(super) fn run(told: &Reporter) {
         Ok(false) => {}
         Err(trouble) => told.trouble(&trouble),
     }
+    tell_last_lines(failed, told);
     told.send(&Report::Mounted, &[]);
 
     let mut sticks = Sticks {
@@ -102,8 +106,26 @@ pub(super) fn run(told: &Reporter) {
     }
 }
 
-/// The data partition of the disk that the loader told, and this disk.
-fn from_slot(boot: &Boot, began: Instant, told: &Reporter) -> Result<(String, Option<Disk>), Trouble> {
+/// What the kernel said before a version did not come up. Before this start's own lines are kept.
+fn tell_last_lines(failed: Option<u64>, told: &Reporter) {
+    let Some(version) = failed else { return };
+    let lines = kmsg::last_lines(Path::new(SYSTEM), version);
+    if lines.is_empty() {
+        return told.say(&format!("Nothing is kept of what version {version} said."));
+    }
+    told.say(&format!(
+        "The last lines of the kernel of version {version} that were kept:"
+    ));
+    for line in lines {
+        told.say(&format!("  {line}"));
+    }
+}
+
+/// The data device, the disk it is on, and the version that was tried and did not come up.
+type Place = (String, Option<Disk>, Option<u64>);
+
+/// The data partition of the disk that the loader told.
+fn from_slot(boot: &Boot, began: Instant, told: &Reporter) -> Result<Place, Trouble> {
     told.activity("looking for the disk");
     let mut disk = loop {
         let is_late = began.elapsed() >= DISK_WAIT;
@@ -120,7 +142,7 @@ fn from_slot(boot: &Boot, began: Instant, told: &Reporter) -> Result<(String, Op
     };
     // First what the kernel must know of the table: after a damage it knows no partitions.
     put_right(&mut disk, false);
-    tell_slots(boot, &disk, told);
+    let failed = tell_slots(boot, &disk, told);
     let device = disk
         .partition(DATA.name)
         .ok_or_else(|| Trouble::NoData(disk.name.clone()))?;
@@ -132,11 +154,11 @@ fn from_slot(boot: &Boot, began: Instant, told: &Reporter) -> Result<(String, Op
         }
         make(&device, told)?;
     }
-    Ok((device, Some(disk)))
+    Ok((device, Some(disk), failed))
 }
 
-/// Tells what the bootstate says, after it was mended.
-fn tell_slots(boot: &Boot, disk: &Disk, told: &Reporter) {
+/// Tells what the bootstate says, after it was mended; gives the version that was tried and did not come up.
+fn tell_slots(boot: &Boot, disk: &Disk, told: &Reporter) -> Option<u64> {
     let mended = tasks::raws(disk).and_then(|mut raws| {
         let mended = bootstate::mend(&mut raws.bootstate, boot.slot)?;
         let keys = slot::roots();
@@ -145,7 +167,10 @@ fn tell_slots(boot: &Boot, disk: &Disk, told: &Reporter) {
     });
     let (mended, other) = match mended {
         Ok(mended) => mended,
-        Err(error) => return told.trouble(&Trouble::Bootstate(reason(&error))),
+        Err(error) => {
+            told.trouble(&Trouble::Bootstate(reason(&error)));
+            return None;
+        }
     };
     if let Some(sentence) = mended.sentence() {
         told.say(sentence);
@@ -162,6 +187,7 @@ fn tell_slots(boot: &Boot, disk: &Disk, told: &Reporter) {
     if let Some(lines) = story::fallback(&state, boot.slot, Version::read().counter, other) {
         told.send(&Report::Trouble(lines), &[]);
     }
+    other.filter(|_| state.slot(boot.slot.other()).fault == Some(Fault::TriesSpent))
 }
 
 /// The device with the data on it, or one that it was made on.

@@ -26,6 +26,8 @@ pub(crate) enum Task {
     Good { disk: String },
     /// Takes the update that the loop hands over.
     Update { disk: String },
+    /// Keeps what the kernel says on the data disk, until it is ended.
+    KernelLog,
     /// Syncs and unmounts the data file system, as the last thing of all. `reset`: and marks this device as one to be
     /// reset.
     Unmount { reset: Option<String> },
@@ -38,6 +40,7 @@ impl Task {
             Self::BringUp => vec!["bring-up"],
             Self::Good { disk } => vec!["good", disk],
             Self::Update { disk } => vec!["update", disk],
+            Self::KernelLog => vec!["kernel-log"],
             Self::Unmount { reset: None } => vec!["unmount"],
             Self::Unmount { reset: Some(device) } => vec!["unmount", device],
         }
@@ -53,6 +56,7 @@ impl Task {
             ["update", disk] => Some(Self::Update {
                 disk: disk.to_owned(),
             }),
+            ["kernel-log"] => Some(Self::KernelLog),
             ["unmount"] => Some(Self::Unmount { reset: None }),
             ["unmount", device] => Some(Self::Unmount {
                 reset: Some(device.to_owned()),
@@ -67,6 +71,7 @@ impl Task {
             Self::BringUp => "start of the disk",
             Self::Good { .. } => "care of the slots",
             Self::Update { .. } => "update",
+            Self::KernelLog => "keeping of the kernel's lines",
             Self::Unmount { .. } => "end of the disk",
         }
     }
@@ -126,6 +131,7 @@ pub(crate) fn main() -> Option<ExitCode> {
         Task::BringUp => bring_up::run(&reporter),
         Task::Good { disk } => tasks::good(&disk, &reporter),
         Task::Update { disk } => tasks::update(&disk, &reporter),
+        Task::KernelLog => tasks::kernel_log(&reporter),
         Task::Unmount { reset } => tasks::unmount(reset.as_deref(), &reporter),
     }
     Some(ExitCode::SUCCESS)
@@ -147,6 +153,7 @@ mod tests {
             Task::BringUp,
             Task::Good { disk: disk() },
             Task::Update { disk: disk() },
+            Task::KernelLog,
             Task::Unmount { reset: None },
             Task::Unmount { reset: Some(disk()) },
         ] {

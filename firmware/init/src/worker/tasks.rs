@@ -1,14 +1,17 @@
 //! What workers do to the slots.
 
 use std::io;
+use std::path::Path;
 
+use format::boot::Attempt;
 use format::layout::{BOOTSTATE, place};
 use format::{Needs, Roots, Slot};
 
 use super::Reporter;
 use super::report::Report;
 use crate::disk::node;
-use crate::mount;
+use crate::kmsg;
+use crate::mount::{self, SYSTEM};
 use crate::nice;
 use crate::reset;
 use crate::slot::check::{self, Outcome, Raws};
@@ -98,6 +101,25 @@ pub(super) fn good(disk: &str, told: &Reporter) {
             fault,
         }),
         Err(error) => told.trouble(&Trouble::Bootstate(reason(&error))),
+    }
+}
+
+/// Keeps the kernel's lines.
+pub(super) fn kernel_log(told: &Reporter) {
+    let version = Version::read();
+    let place = match slot::booted() {
+        None => "no slot".to_owned(),
+        Some(boot) => match boot.attempt {
+            Attempt::Trial(number) => format!("slot {}, try {number}", boot.slot),
+            Attempt::Good | Attempt::Uncounted => format!("slot {}", boot.slot),
+        },
+    };
+    let heading = kmsg::heading(version.counter, &version.spoken(), &place);
+    if let Err(error) = kmsg::keep(Path::new(SYSTEM), &heading) {
+        told.say(&format!(
+            "The kernel's lines are not kept any more: {}.",
+            reason(&error)
+        ));
     }
 }
 
