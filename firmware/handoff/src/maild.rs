@@ -41,6 +41,9 @@ pub enum ToMaild {
         /// Its size: 1 to [`PROVISION_OCTETS_MAX`].
         octets: u32,
     },
+    /// A memory file of [`UPDATE_OCTETS_MAX`] octets is beside this message, for a firmware update: see
+    /// [`FromMaild::ApplyUpdate`]. It takes room only for what is written to it.
+    Letterbox,
     /// How the box was started. Before `Start`, and again when the version that runs was found good.
     Boot(Boot),
     /// What became of an `ApplyUpdate`.
@@ -80,8 +83,8 @@ pub enum FromMaild {
         /// What was tried, or what failed.
         which: ConsoleLine,
     },
-    /// A firmware update is beside this message: a regular file or a memfd, open for reading, whose first `octets`
-    /// octets it is. It is answered with `UpdateResult`, and verified by `init`, which believes nothing about it.
+    /// A firmware update lies in the letterbox: these first octets of it. It is answered with `UpdateResult`, and
+    /// verified by `init`, which believes nothing about it. No descriptor comes with it: `maild` may pass none.
     ApplyUpdate {
         /// Its size: 1 to [`UPDATE_OCTETS_MAX`].
         octets: u32,
@@ -143,6 +146,7 @@ const START: u16 = 0x0105;
 const STOP: u16 = 0x0106;
 const BOOT: u16 = 0x0107;
 const UPDATE_RESULT: u16 = 0x0108;
+const LETTERBOX: u16 = 0x0109;
 
 const READY: u16 = 0x0201;
 const STATUS: u16 = 0x0202;
@@ -170,6 +174,7 @@ impl Message for ToMaild {
                 writer = Writer::new(PROVISION);
                 writer.u32(*octets);
             }
+            Self::Letterbox => writer = Writer::new(LETTERBOX),
             Self::Boot(boot) => {
                 writer = Writer::new(BOOT);
                 writer.u8(match boot.slot {
@@ -205,6 +210,7 @@ impl Message for ToMaild {
             PROVISION => Self::Provision {
                 octets: ranged(reader.u32("octets")?, 1..=PROVISION_OCTETS_MAX, "octets")?,
             },
+            LETTERBOX => Self::Letterbox,
             BOOT => Self::Boot(read_boot(&mut reader)?),
             UPDATE_RESULT => Self::UpdateResult {
                 is_taken: reader.flag("taken")?,
@@ -221,7 +227,7 @@ impl Message for ToMaild {
 
     fn descriptors(&self) -> usize {
         match self {
-            Self::Listener { .. } | Self::Provision { .. } => 1,
+            Self::Listener { .. } | Self::Provision { .. } | Self::Letterbox => 1,
             Self::HostName(_)
             | Self::Addresses(_)
             | Self::Boot(_)
@@ -286,13 +292,6 @@ impl Message for FromMaild {
             other => return Err(DecodeError::Kind(other)),
         };
         reader.finish(message)
-    }
-
-    fn descriptors(&self) -> usize {
-        match self {
-            Self::ApplyUpdate { .. } => 1,
-            Self::Ready { .. } | Self::Status(_) | Self::Alive | Self::SelfTest { .. } => 0,
-        }
     }
 }
 
@@ -398,6 +397,7 @@ mod tests {
                 .prop_map(|list| ToMaild::Addresses(Addresses(list.into_iter().collect()))),
             (1..=u16::MAX).prop_map(|port| ToMaild::Listener { port }),
             (1..=PROVISION_OCTETS_MAX).prop_map(|octets| ToMaild::Provision { octets }),
+            Just(ToMaild::Letterbox),
             boot().prop_map(ToMaild::Boot),
             (any::<bool>(), "[ -~]{0,240}").prop_map(|(is_taken, text)| ToMaild::UpdateResult {
                 is_taken,
@@ -444,7 +444,7 @@ mod tests {
         /// Random octets behind a good header reach every field check; what passes them encodes to the same octets.
         #[test]
         fn random_bodies_are_refused_or_mean_one_thing(
-            kind in prop_oneof![0x0100..0x010a_u16, 0x0200..0x0207_u16, any::<u16>()],
+            kind in prop_oneof![0x0100..0x010b_u16, 0x0200..0x0207_u16, any::<u16>()],
             body in vec(prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], 0..PACKET_OCTETS - 8),
         ) {
             let mut packet = Writer::new(kind).finish();
@@ -586,8 +586,9 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_a_provision_and_an_update_carry_one_descriptor() {
-        assert_eq!(FromMaild::ApplyUpdate { octets: 9 }.descriptors(), 1);
+    fn init_passes_one_descriptor_at_a_time_and_maild_none() {
+        assert_eq!(FromMaild::ApplyUpdate { octets: 9 }.descriptors(), 0);
+        assert_eq!(ToMaild::Letterbox.descriptors(), 1);
         assert_eq!(ToMaild::Listener { port: 25 }.descriptors(), 1);
         assert_eq!(ToMaild::Provision { octets: 9 }.descriptors(), 1);
         assert_eq!(ToMaild::Start.descriptors(), 0);

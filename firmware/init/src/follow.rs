@@ -111,20 +111,20 @@ impl Machine {
                     let verdict = self.standing.maild_ended(times);
                     self.follow(verdict);
                 }
-                Event::Update { file, octets } => self.update(&file, octets),
+                Event::Update { octets } => self.update(octets),
             }
         }
     }
 
-    /// maild hands an update over.
-    fn update(&mut self, file: &OwnedFd, octets: u32) {
+    /// An update lies in the letterbox.
+    fn update(&mut self, octets: u32) {
         let now_ms = self.now_ms();
         let refusal = if self.shutdown.is_some() {
             "the box is stopping".to_owned()
         } else if self.workers.is_updating() {
             "another one is being taken".to_owned()
-        } else if let Some(disk) = self.standing.disk().map(str::to_owned) {
-            match self.workers.start_update(disk, file, octets, now_ms) {
+        } else if let (Some(disk), Some(file)) = (self.standing.disk(), self.mail.letterbox()) {
+            match self.workers.start_update(disk.to_owned(), file, octets, now_ms) {
                 Ok(()) => return,
                 Err(error) => reason(&error),
             }

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitStatus;
 
 use handoff::{
-    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, Received,
-    Sentence, ToMaild,
+    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, Sentence,
+    ToMaild, UPDATE_OCTETS_MAX,
 };
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, ftruncate};
 
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
@@ -49,6 +51,8 @@ pub(crate) struct Mail {
     last_end: Option<String>,
     /// What maild is told of the start of the box.
     boot: Boot,
+    /// Where maild puts a firmware update. Not there, if there was no memory for it.
+    letterbox: Option<OwnedFd>,
     events: Vec<Event>,
 }
 
@@ -62,7 +66,7 @@ pub(crate) enum Event {
         which: String,
     },
     /// Somebody wants this firmware.
-    Update { file: OwnedFd, octets: u32 },
+    Update { octets: u32 },
     /// It has ended, so many times in a row.
     Ended(u32),
 }
@@ -80,6 +84,7 @@ impl Mail {
             }
         }
         self.provision = provision;
+        self.letterbox = letterbox().ok();
         self.start_ms = Some(now_ms);
     }
 
@@ -158,6 +163,9 @@ impl Mail {
         if let Some((file, octets)) = provision {
             is_sent &= child.send(&ToMaild::Provision { octets }, &[file.as_fd()]);
         }
+        if let Some(letterbox) = &self.letterbox {
+            is_sent &= child.send(&ToMaild::Letterbox, &[letterbox.as_fd()]);
+        }
         is_sent &= child.send(&ToMaild::Start, &[]);
         if !is_sent {
             // It has ended before it was told everything; that is told when it is reaped.
@@ -170,6 +178,11 @@ impl Mail {
     /// What came up since this was asked last.
     pub(crate) fn events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// What lies in the letterbox, if there is one.
+    pub(crate) fn letterbox(&self) -> Option<&OwnedFd> {
+        self.letterbox.as_ref()
     }
 
     /// How the box was started; a running maild is told when that changes.
@@ -203,15 +216,15 @@ impl Mail {
             return false;
         };
         match child.receive::<FromMaild>() {
-            Told::Message(received) => self.follow(received, now_ms),
+            Told::Message(received) => self.follow(received.message, now_ms),
             Told::Nothing => return false,
             Told::Killed(why) => console.line(&format!("maild {why}.")),
         }
         true
     }
 
-    fn follow(&mut self, received: Received<FromMaild>, now_ms: u64) {
-        match received.message {
+    fn follow(&mut self, message: FromMaild, now_ms: u64) {
+        match message {
             FromMaild::Ready { fingerprint } => {
                 self.fingerprint = Some(fingerprint);
                 self.is_ready = true;
@@ -223,12 +236,7 @@ impl Mail {
                 let which = which.as_str().to_owned();
                 self.events.push(Event::SelfTest { is_ok, which });
             }
-            FromMaild::ApplyUpdate { octets } => {
-                // There is one: the message has been counted.
-                if let Some(file) = received.descriptors.into_iter().next() {
-                    self.events.push(Event::Update { file, octets });
-                }
-            }
+            FromMaild::ApplyUpdate { octets } => self.events.push(Event::Update { octets }),
         }
     }
 
@@ -332,6 +340,16 @@ impl Mail {
     }
 }
 
+/// A memory file for an update. Its size is fixed, so that nobody who holds it can make it take all memory.
+fn letterbox() -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = memfd_create("update", flags)?;
+    ftruncate(&file, UPDATE_OCTETS_MAX.into())?;
+    let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file)
+}
+
 /// The first addresses; a box has a handful.
 fn addresses_message(addresses: &[(String, IpAddr, u8)]) -> ToMaild {
     let list = addresses.iter().map(|(_, ip, prefix)| Address {
@@ -339,4 +357,24 @@ fn addresses_message(addresses: &[(String, IpAddr, u8)]) -> ToMaild {
         prefix: *prefix,
     });
     ToMaild::Addresses(Addresses(list.take(ADDRESSES_MAX).collect()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_letterbox_holds_the_largest_update_and_cannot_be_made_to_hold_more() {
+        let letterbox = File::from(letterbox().unwrap());
+        let last = u64::from(UPDATE_OCTETS_MAX) - 1;
+        letterbox.write_all_at(b"x", last).unwrap();
+        letterbox.write_at(b"x", last + 1).unwrap_err();
+        letterbox.set_len(last + 2).unwrap_err();
+        letterbox.set_len(0).unwrap_err();
+        // As large as a slot, which is what it is for.
+        assert_eq!(format::layout::SLOT_A.octets, u64::from(UPDATE_OCTETS_MAX));
+    }
 }

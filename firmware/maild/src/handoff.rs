@@ -121,6 +121,8 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
                 given.provision = Some(read_provision(descriptor, octets)?);
             }
             (ToMaild::Boot(boot), _) => log_boot(boot),
+            // Nobody can hand this program an update yet: it goes without.
+            (ToMaild::Letterbox, _) => {}
             (ToMaild::Start, _) => return Ok(given),
             (ToMaild::Stop { .. }, _) => {
                 return Err(Trouble::Handoff("it said Stop before Start".to_owned()));
@@ -166,7 +168,7 @@ async fn attend(
                 ToMaild::UpdateResult { is_taken, text } => {
                     tracing::info!(is_taken, text = text.as_str(), "init tells of an update");
                 }
-                ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Start => {
+                ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Letterbox | ToMaild::Start => {
                     return Err(Trouble::Handoff("it handed something over behind Start".to_owned()));
                 }
             },

@@ -6,6 +6,8 @@ use std::path::Path;
 use format::boot::Attempt;
 use format::layout::{BOOTSTATE, place};
 use format::{Needs, Roots, Slot};
+use handoff::UPDATE_OCTETS_MAX;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::Reporter;
 use super::report::Report;
@@ -148,8 +150,10 @@ pub(super) fn unmount(reset: Option<&str>, told: &Reporter) {
 /// Takes the update that the loop hands over.
 pub(super) fn update(disk: &str, told: &Reporter) {
     let version = Version::read();
+    let mut letterbox = None;
     let outcome = (|| {
         let (message, file) = told.receive_source().map_err(Rejection::Source)?;
+        letterbox = Some(file.try_clone().map_err(Rejection::Source)?);
         let mut source = FileSource::new(file, message.octets.into()).map_err(Rejection::Source)?;
         let boot = slot::booted().ok_or_else(|| Rejection::Bootstate(io::ErrorKind::NotFound.into()))?;
         let opened = disk::open(disk).and_then(|disk| raws(&disk));
@@ -163,6 +167,11 @@ pub(super) fn update(disk: &str, told: &Reporter) {
         Ok(taken) => (true, update::taken_sentence(&taken)),
         Err(why) => (false, update::refusal_sentence(&why, &version.spoken())),
     };
+    if let Some(letterbox) = letterbox {
+        // Its memory is better used for mail. That it cannot be freed is no harm.
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let _ = fallocate(letterbox, flags, 0, UPDATE_OCTETS_MAX.into());
+    }
     told.say(&text);
     told.send(&Report::Update { is_taken, text }, &[]);
 }
