@@ -185,6 +185,9 @@ fn d24_an_update_that_is_cut_anywhere_leaves_a_box_that_starts() {
             is_done = result.is_ok();
             let started = starts(&mut disk, &update);
             assert!(!is_done || started == 12);
+            // No header stands before parts that are not its own: nobody has to hash them to know.
+            let other = write::verify(&mut disk.raws.slots[1], Roots(&roots()));
+            assert!(other != Err(Fault::Hash), "after {operations} operations");
         }
         if is_done {
             break;
@@ -220,6 +223,9 @@ fn ax4_a_source_that_changes_while_it_is_read_is_never_started() {
             });
             let started = starts(&mut disk, &update);
             assert_eq!(result.is_ok(), started == 12, "at {at} before reading {reading}");
+            // It is noticed before it is written, not by what is read back.
+            let is_late = matches!(result, Err(Rejection::Slot(WriteFault::ReadBack(_))));
+            assert!(!is_late, "at {at} before reading {reading}");
         }
     }
     // One that shrinks.
