@@ -1,6 +1,6 @@
 //! Finds the disk that mail is kept on, makes its file system when it is new, mounts it and grows it.
 //!
-//! What decides is in [`mod@choose`] and [`content`], which are pure; what is here asks the kernel.
+//! What decides is in [`mod@choose`] and [`mod@content`], which are pure; what is here asks the kernel.
 
 mod choose;
 pub(crate) mod content;
