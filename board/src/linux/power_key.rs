@@ -70,16 +70,6 @@ impl PowerKey {
         &self.path
     }
 
-    /// Takes all waiting events; whether the key was pressed for a moment and let go.
-    ///
-    /// # Errors
-    /// When the device is gone.
-    pub fn was_pressed(&mut self) -> io::Result<bool> {
-        let mut button = Button::default();
-        button.press(0);
-        Ok(self.read(&mut button, 0)? == Some(Gesture::Short))
-    }
-
     /// Takes all waiting events and tells `button` of them; what was meant, if that is clear by now.
     ///
     /// # Errors
