@@ -33,10 +33,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut first = Vec::new();
             let mut later = Vec::new();
             for run in 0..runs {
-                let disk = Disk::flash(&image.disk()?, &folder.path().join(format!("disk{run}")), 1 << 30)?;
+                let path = folder.path().join(format!("disk{run}"));
+                // Without a loader nobody tells init which disk was flashed: it grows no partition then, and takes an
+                // empty disk as a whole.
                 let the_box = match firmware {
-                    None => Machine::builder(&image).disk(&disk),
-                    Some(firmware) => Machine::from_disk(&disk, firmware),
+                    None => Machine::builder(&image).disk(&Disk::create(&path, 1 << 30)?),
+                    Some(firmware) => {
+                        Machine::from_disk(&Disk::flash(&image.disk()?, &path, 1 << 30)?, firmware)
+                    }
                 };
                 let the_box = the_box
                     .memory(512)
