@@ -1,0 +1,124 @@
+//! What the box shows: its page on the console, and its LED. When, and for which facts.
+
+use crate::links::PATIENCE_MS;
+use crate::page::{Page, State};
+use crate::run::Machine;
+use crate::trouble::Trouble;
+
+/// Facts that change together are printed together: the page waits this long for more.
+const PAGE_DELAY_MS: u64 = 200;
+/// While something is under way it waits longer: what is over by then need not be told.
+const PAGE_DELAY_BUSY_MS: u64 = 1_000;
+/// Pages of one state with the same troubles are so far apart at least: each message changes the page, and a neighbour
+/// can have IPv6 addresses come and go by router advertisements. Neither must fill the console.
+const PAGE_GAP_MS: u64 = 10_000;
+
+impl Machine {
+    pub(super) fn tick_page(&mut self, now_ms: u64) {
+        if self.page_ms.is_some_and(|page_ms| page_ms <= now_ms) {
+            self.show_page();
+        } else if self.page().render() != self.shown {
+            let state = self.state();
+            let is_busy = matches!(state, State::Starting(_) | State::Restarting);
+            let delay_ms = if is_busy {
+                PAGE_DELAY_BUSY_MS
+            } else {
+                PAGE_DELAY_MS
+            };
+            let mut due_ms = now_ms + delay_ms;
+            if let Some((shown, troubles, shown_ms)) = &self.shown_state
+                && *shown == state
+                && *troubles == self.troubles()
+            {
+                due_ms = due_ms.max(shown_ms + PAGE_GAP_MS);
+            }
+            self.page_ms = Some(self.page_ms.map_or(due_ms, |page_ms| page_ms.min(due_ms)));
+        }
+    }
+
+    pub(super) fn tick_led(&mut self, now_ms: u64) {
+        let state = if self.is_counting() {
+            board::State::Counting
+        } else if self.is_erasing {
+            board::State::Erasing
+        } else {
+            led_state(&self.page())
+        };
+        let Some(led) = &mut self.led else { return };
+        led.show(state, now_ms);
+        self.led_ms = match led.tick(now_ms) {
+            Ok(rest_ms) => rest_ms.map(|rest_ms| now_ms + u64::from(rest_ms)),
+            // Tried again when something happens; a LED is not worth a message.
+            Err(_) => None,
+        };
+    }
+
+    pub(super) fn show_page(&mut self) {
+        self.page_ms = None;
+        let lines = self.page().render();
+        if lines != self.shown {
+            for line in &lines {
+                self.console.line(line);
+            }
+            self.shown = lines;
+            self.shown_state = Some((self.state(), self.troubles(), self.now_ms()));
+        }
+    }
+
+    fn page(&self) -> Page {
+        Page {
+            title: format!("{} {}", self.version.name, self.version.spoken()),
+            board: self.board.name,
+            state: self.state(),
+            host_name: self.host_name.as_str().to_owned(),
+            version: self.standing.sentence(),
+            is_development: self.version.is_development,
+            addresses: self
+                .addresses
+                .iter()
+                .map(|(interface, ip, _)| (interface.clone(), *ip))
+                .collect(),
+            ports: self.mail.ports(),
+            fingerprint: self.mail.fingerprint(),
+            status: self.mail.status().to_vec(),
+            troubles: self.troubles(),
+        }
+    }
+
+    fn state(&self) -> State {
+        if self.shutdown.is_some() {
+            State::Stopping
+        } else if self.storage.has_failed() {
+            State::NoMail
+        } else if self.mail.is_ready() {
+            State::Ready
+        } else if self.mail.is_restarting() {
+            State::Restarting
+        } else {
+            State::Starting(self.storage.activity())
+        }
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        if self.shutdown.is_some() {
+            return Vec::new();
+        }
+        let network = Some(())
+            .filter(|()| self.now_ms() >= PATIENCE_MS)
+            .and_then(|()| self.links.trouble());
+        let storage = self.storage.troubles().iter().cloned();
+        let standing = self.standing.troubles().iter().cloned();
+        let before = storage.chain(standing);
+        before.chain(self.mail.troubles()).chain(network).collect()
+    }
+}
+
+/// What the LED says about a page.
+fn led_state(page: &Page) -> board::State {
+    match page.state {
+        State::Starting(_) => board::State::Booting,
+        State::Ready if page.troubles.is_empty() => board::State::Ok,
+        State::Ready | State::Restarting | State::NoMail => board::State::Attention,
+        State::Stopping => board::State::Stopping,
+    }
+}
