@@ -2,6 +2,7 @@
 
 mod led;
 mod power_key;
+mod rtc;
 mod watchdog;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 pub use led::{LedError, SysfsLed};
 pub use power_key::PowerKey;
+pub use rtc::Rtc;
 pub use watchdog::Watchdog;
 
 use crate::Board;
