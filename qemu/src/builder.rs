@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::cable::Cable;
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -91,6 +92,21 @@ impl Builder {
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.plan.network = network;
+        self
+    }
+
+    /// One more network card, at the end of this cable.
+    #[must_use]
+    pub fn cable(mut self, cable: &Cable) -> Self {
+        self.plan.cables.push(cable.clone());
+        self
+    }
+
+    /// Sockets that a card can be plugged into while the machine runs: see [`Machine::plug`]. A Raspberry Pi has them
+    /// in any case.
+    #[must_use]
+    pub fn usb(mut self) -> Self {
+        self.plan.has_usb = true;
         self
     }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod cable;
 mod console;
 mod disk;
 mod error;
@@ -16,6 +17,7 @@ mod sparse;
 mod stick;
 
 pub use builder::Builder;
+pub use cable::{Cable, CableEnd};
 pub use console::Console;
 pub use disk::{Disk, OCTETS_MIN};
 pub use error::Error;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::builder::Builder;
+use crate::cable::Cable;
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -136,6 +137,41 @@ impl Machine {
     /// Makes the disk larger while the machine runs; its kernel is told.
     pub fn grow_disk(&self, octets: u64) -> Result<(), Error> {
         self.control("block_resize", &json!({"device": "data", "size": octets}))
+            .map(|_| ())
+    }
+
+    /// Pulls the plug of a cable out of its card.
+    pub fn pull(&self, cable: &Cable) -> Result<(), Error> {
+        self.set_link(cable, false)
+    }
+
+    /// Puts it back.
+    pub fn put_back(&self, cable: &Cable) -> Result<(), Error> {
+        self.set_link(cable, true)
+    }
+
+    fn set_link(&self, cable: &Cable, up: bool) -> Result<(), Error> {
+        let link = json!({"name": cable.card_id(), "up": up});
+        self.control("set_link", &link).map(|_| ())
+    }
+
+    /// Plugs a card with a cable into the machine while it runs: one for USB, so the machine needs a
+    /// [socket](Builder::usb) for it.
+    pub fn plug(&self, cable: &Cable) -> Result<(), Error> {
+        self.control("netdev_add", &cable.backend_json())?;
+        let card = json!({
+            "driver": "usb-net",
+            "id": cable.card_id(),
+            "netdev": cable.backend_id(),
+            "mac": cable.mac_text(),
+        });
+        self.control("device_add", &card).map(|_| ())
+    }
+
+    /// Unplugs it again, card and all.
+    pub fn unplug(&self, cable: &Cable) -> Result<(), Error> {
+        self.control("device_del", &json!({"id": cable.card_id()}))?;
+        self.control("netdev_del", &json!({"id": cable.backend_id()}))
             .map(|_| ())
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::cable::Cable;
 use crate::firmware::Firmware;
 use crate::line::CommandLine;
 use crate::ports::HostPort;
@@ -21,6 +22,10 @@ pub(crate) struct Plan {
     /// Port in the box, port on the computer.
     pub(crate) forwards: Vec<(u16, HostPort)>,
     pub(crate) network: Network,
+    /// More cards, each with a cable whose other end somebody holds.
+    pub(crate) cables: Vec<Cable>,
+    /// Where cards can be plugged in while the machine runs.
+    pub(crate) has_usb: bool,
     pub(crate) reset: Reset,
     pub(crate) extra: Vec<String>,
 }
@@ -87,6 +92,8 @@ impl Plan {
             stick: None,
             forwards: Vec::new(),
             network: Network::Closed,
+            cables: Vec::new(),
+            has_usb: false,
             reset: Reset::Restarts,
             extra: Vec::new(),
         }
@@ -118,6 +125,7 @@ impl Plan {
                 .and(",drive=stick,serial=stick");
         }
         self.network_arguments(&mut line);
+        self.cable_arguments(&mut line);
         line.arguments.extend(self.extra.iter().map(OsString::from));
         line.arguments
     }
@@ -203,6 +211,22 @@ impl Plan {
             .and(",netdev=net");
     }
 
+    fn cable_arguments(&self, line: &mut CommandLine) {
+        for cable in &self.cables {
+            line.option("-netdev", &cable.backend());
+            line.option("-device", self.device("virtio-net-pci,romfile=", "usb-net"))
+                .and(&format!(
+                    ",netdev={},id={},mac={}",
+                    cable.backend_id(),
+                    cable.card_id(),
+                    cable.mac_text()
+                ));
+        }
+        if self.has_usb && self.board == Board::Virt {
+            line.option("-device", "qemu-xhci");
+        }
+    }
+
     /// The device for a board with PCI, or for one with USB only.
     fn device(&self, pci: &'static str, usb: &'static str) -> &'static str {
         match self.board {
@@ -213,6 +237,7 @@ impl Plan {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -328,6 +353,25 @@ mod tests {
         let mut plan = plan();
         plan.network = Network::Absent;
         check(&plan, &[], &["-netdev", "virtio-net"]);
+    }
+
+    #[test]
+    fn a_cable_has_a_card_with_its_own_address_and_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cable, _end) = Cable::lay(folder.path(), "lan", [0x52, 0x54, 0, 0xca, 0xb1, 0xe]).unwrap();
+        let mut plan = plan();
+        plan.network = Network::Absent;
+        plan.cables.push(cable);
+        plan.has_usb = true;
+        check(
+            &plan,
+            &[
+                "-netdev dgram,id=cable-lan,local.type=unix,local.path=",
+                "/lan-machine,remote.type=unix,remote.path=",
+                "-device virtio-net-pci,romfile=,netdev=cable-lan,id=card-lan,mac=52:54:00:ca:b1:0e -device qemu-xhci",
+            ],
+            &["-netdev user"],
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qemu::{Builder, Disk, Error, Firmware, HostPort, Image, Machine, Network, OCTETS_MIN, Reset};
+use qemu::{Builder, Cable, Disk, Error, Firmware, HostPort, Image, Machine, Network, OCTETS_MIN, Reset};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -94,6 +94,25 @@ fn a_machine_is_gone_when_it_is_cut_dropped_or_told_to_quit() {
     machine.control("quit", &serde_json::json!({})).unwrap();
     assert!(machine.wait_exit(SOON).unwrap().success());
     assert!(machine.has_ended());
+}
+
+#[test]
+fn a_cable_is_pulled_and_put_back_and_a_card_is_plugged_in_while_the_machine_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let lay = |name, last| Cable::lay(folder.path(), name, [0x52, 0x54, 0, 0xca, 0xb1, last]).unwrap();
+    let ((first, _first_end), (late, _late_end)) = (lay("first", 1), lay("late", 2));
+    let builder = hollow(folder.path()).network(Network::Absent).cable(&first).usb();
+    let machine = builder.start().unwrap();
+    machine.pull(&first).unwrap();
+    machine.put_back(&first).unwrap();
+    machine.plug(&late).unwrap();
+    machine.pull(&late).unwrap();
+    machine.unplug(&late).unwrap();
+    assert!(machine.pull(&late).is_err(), "it is no longer there");
+    machine.plug(&late).unwrap();
+    machine.cut().unwrap();
+    // The sockets of the machine before are in nobody's way.
+    builder.start().unwrap().pull(&first).unwrap();
 }
 
 /// What a firmware says first, and what it says when nothing on the disk can be started.
