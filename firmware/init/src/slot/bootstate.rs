@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - The newest valid copy is never written over.
+//! - A state is begun anew only where both copies can be read and neither is valid: the floors are lost by it.
 //! - What was written is read back from the disk before anybody relies on it.
 
 use std::io;
@@ -10,6 +11,10 @@ use format::bootstate::{COPY_OCTETS, Copy, Found};
 use format::{Slot, State};
 
 use super::partition::Raw;
+
+/// How often a copy is asked for. What stays unreadable counts as damaged and is written next, which often helps; what only
+/// was so once may be the newest.
+const READS_MAX: usize = 3;
 
 /// The bootstate as it was found at the start, and what had to be done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +38,34 @@ impl Mended {
 }
 
 /// Reads both copies.
-fn read(raw: &mut impl Raw) -> Found {
-    let mut copy = |copy: Copy| {
+///
+/// # Errors
+/// Neither is valid, and what cannot be read may be.
+fn read(raw: &mut impl Raw) -> io::Result<Found> {
+    let copies = Copy::ALL.map(|copy| {
         let mut octets = [0; COPY_OCTETS];
-        raw.read_at(copy.at(), &mut octets).ok().map(|()| octets)
-    };
-    let (first, second) = (copy(Copy::First), copy(Copy::Second));
-    Found::new(first.as_ref(), second.as_ref())
+        let mut result = raw.read_at(copy.at(), &mut octets);
+        for _ in 1..READS_MAX {
+            if result.is_err() {
+                result = raw.read_at(copy.at(), &mut octets);
+            }
+        }
+        result.map(|()| octets)
+    });
+    let [first, second] = &copies;
+    let found = Found::new(first.as_ref().ok(), second.as_ref().ok());
+    match copies.into_iter().find_map(Result::err) {
+        Some(error) if found.state.is_none() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// The newest valid state.
 ///
 /// # Errors
-/// Neither copy is valid.
+/// Neither copy is valid, or can be read.
 pub(crate) fn load(raw: &mut impl Raw) -> io::Result<State> {
-    read(raw).state.ok_or_else(|| {
+    read(raw)?.state.ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             "both copies of the bootstate are damaged",
@@ -60,7 +78,7 @@ pub(crate) fn load(raw: &mut impl Raw) -> io::Result<State> {
 /// # Errors
 /// It is not on the disk. The state before still is.
 pub(crate) fn store(raw: &mut impl Raw, state: &State) -> io::Result<()> {
-    let (copy, octets) = read(raw).next(state);
+    let (copy, octets) = read(raw)?.next(state);
     raw.write_at(copy.at(), &octets)?;
     raw.settle()?;
     let mut back = [0; COPY_OCTETS];
@@ -75,15 +93,15 @@ pub(crate) fn store(raw: &mut impl Raw, state: &State) -> io::Result<()> {
 /// Reads the state, and has two valid copies of it after.
 ///
 /// # Errors
-/// What is damaged could not be written.
+/// What is damaged could not be written, or neither copy can be read.
 pub(crate) fn mend(raw: &mut impl Raw, running: Slot) -> io::Result<Mended> {
-    let found = read(raw);
+    let found = read(raw)?;
     let state = found.state.unwrap_or_else(|| State::regained(running));
     for _ in found.torn.iter().filter(|&&is_torn| is_torn) {
         store(raw, &state)?;
     }
     Ok(Mended {
-        state: read(raw).state.unwrap_or(state),
+        state: read(raw)?.state.unwrap_or(state),
         torn: found.torn,
     })
 }
@@ -122,7 +140,7 @@ mod tests {
             let mended = mend(&mut raw, Slot::B).unwrap();
             assert!(mended.torn[index] && !mended.torn[1 - index]);
             assert!(mended.sentence().is_some());
-            assert_eq!(read(&mut raw).torn, [false; 2]);
+            assert_eq!(read(&mut raw).unwrap().torn, [false; 2]);
             assert_eq!(mended.state.slots, State::flashed().slots);
         }
     }
@@ -132,7 +150,7 @@ mod tests {
         let mut raw = Memory::new(OCTETS);
         let mended = mend(&mut raw, Slot::B).unwrap();
         assert_eq!(mended.torn, [true; 2]);
-        let found = read(&mut raw);
+        let found = read(&mut raw).unwrap();
         assert_eq!(found.torn, [false; 2]);
         let state = found.state.unwrap();
         assert_eq!(state.order()[0], Slot::B);
@@ -149,12 +167,31 @@ mod tests {
                 raw.cut_after(operations, keeps);
                 let result = store(&mut raw, &after);
                 raw.power_on();
-                let found = read(&mut raw).state.unwrap();
+                let found = read(&mut raw).unwrap().state.unwrap();
                 let is_after = found.slots == after.slots;
                 assert!(is_after || found.slots == State::flashed().slots);
                 assert!(is_after || result.is_err(), "it was said to be on the disk");
             }
         }
+    }
+
+    #[test]
+    fn d26_a_disk_that_cannot_be_read_for_once_does_not_lose_the_floors() {
+        let mut raw = flashed();
+        let mut state = load(&mut raw).unwrap();
+        state.min_version = 11;
+        store(&mut raw, &state).unwrap();
+        let writes = raw.writes();
+        // One reading fails and is repeated: the newest copy still counts.
+        raw.fail_reads(1);
+        assert_eq!(mend(&mut raw, Slot::A).unwrap().state.min_version, 11);
+        // Nothing can be read: nothing is begun anew.
+        raw.fail_reads(usize::MAX);
+        mend(&mut raw, Slot::A).unwrap_err();
+        store(&mut raw, &State::flashed()).unwrap_err();
+        raw.fail_reads(0);
+        assert_eq!(raw.writes(), writes);
+        assert_eq!(load(&mut raw).unwrap().min_version, 11);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     keeps: fn(usize) -> bool,
     writes: usize,
     is_lying: bool,
+    /// So many of the next readings fail.
+    failing_reads: usize,
 }
 
 impl Memory {
@@ -42,6 +44,7 @@ impl Memory {
             keeps: |_| true,
             writes: 0,
             is_lying: false,
+            failing_reads: 0,
         }
     }
 
@@ -70,6 +73,11 @@ impl Memory {
         self.is_lying = true;
     }
 
+    /// So many of the next readings fail.
+    pub(crate) fn fail_reads(&mut self, count: usize) {
+        self.failing_reads = count;
+    }
+
     /// After a cut: what is left on the disk.
     pub(crate) fn power_on(&mut self) {
         for (start, octets) in std::mem::take(&mut self.pending) {
@@ -93,6 +101,10 @@ impl Memory {
 impl Raw for Memory {
     fn read_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<()> {
         self.step()?;
+        if let Some(rest) = self.failing_reads.checked_sub(1) {
+            self.failing_reads = rest;
+            return Err(nix::errno::Errno::EIO.into());
+        }
         let at = usize::try_from(at).map_err(io::Error::other)?;
         let from = self.durable.get(at..at + into.len());
         into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
