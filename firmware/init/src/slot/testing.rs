@@ -230,6 +230,8 @@ impl Recipe {
 pub(crate) struct Box {
     pub(crate) raws: Raws<Memory>,
     pub(crate) started: Option<(Slot, u64)>,
+    /// How it was.
+    pub(crate) attempt: Option<Attempt>,
     loaded: u64,
     left: Option<Rc<Cell<usize>>>,
 }
@@ -254,6 +256,7 @@ impl Box {
                 slots: [slot(a), slot(b)],
             },
             started: None,
+            attempt: None,
             loaded: 0,
             left: None,
         }
@@ -307,7 +310,7 @@ impl Media for Box {
 
     fn write_copy(&mut self, copy: Copy, octets: &[u8; COPY_OCTETS]) -> bool {
         let raw = &mut self.raws.bootstate;
-        raw.write_at(copy.at(), octets).is_ok() && raw.settle().is_ok()
+        self.started.is_none() && raw.write_at(copy.at(), octets).is_ok() && raw.settle().is_ok()
     }
 
     fn load(&mut self, slot: Slot, min_epoch: u32, min_version: u64) -> Result<u64, Fault> {
@@ -321,9 +324,11 @@ impl Media for Box {
         Ok(header.version)
     }
 
-    fn start(&mut self, slot: Slot, _: Attempt) -> Fault {
-        // The first counts; a loader that started something does not come back.
-        self.started.get_or_insert((slot, self.loaded));
+    fn start(&mut self, slot: Slot, attempt: Attempt) -> Fault {
+        // The first counts: a loader that started something does not come back, and writes nothing more.
+        if self.started.is_none() {
+            (self.started, self.attempt) = (Some((slot, self.loaded)), Some(attempt));
+        }
         Fault::Load
     }
 

@@ -176,14 +176,7 @@ fn tell_slots(boot: &Boot, disk: &Disk, told: &Reporter) -> Option<u64> {
         told.say(sentence);
     }
     let state = mended.state;
-    told.send(
-        &Report::Slots(Slots {
-            disk: disk.name.clone(),
-            is_good: state.slot(boot.slot).is_good,
-            is_other_bootable: state.slot(boot.slot.other()).is_bootable(),
-        }),
-        &[],
-    );
+    told.send(&Report::Slots(Slots::of(&disk.name, &state, boot)), &[]);
     if let Some(lines) = story::fallback(&state, boot.slot, Version::read().counter, other) {
         told.send(&Report::Trouble(lines), &[]);
     }

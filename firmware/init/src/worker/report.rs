@@ -2,7 +2,11 @@
 //!
 //! A worker is this very program, so the packet holds text: a letter for the kind, and fields behind it.
 
+use format::State;
+use format::boot::Attempt;
 use handoff::{DecodeError, Message, PACKET_OCTETS, Packet};
+
+use crate::slot::Boot;
 
 /// Between fields. It is no printable character, so that no field has one.
 const SEPARATOR: char = '\u{1f}';
@@ -55,6 +59,19 @@ pub(crate) struct Slots {
     pub(crate) is_good: bool,
     /// Whether there is another to go back to.
     pub(crate) is_other_bootable: bool,
+}
+
+impl Slots {
+    pub(crate) fn of(disk: &str, state: &State, boot: &Boot) -> Self {
+        // The loader starts without counting only what is left: a slot that it has just found damaged may still be marked
+        // as good, and to go back to that one would be to go round for ever.
+        let is_last = boot.attempt == Attempt::Uncounted;
+        Self {
+            disk: disk.to_owned(),
+            is_good: state.slot(boot.slot).is_good,
+            is_other_bootable: !is_last && state.slot(boot.slot.other()).is_bootable(),
+        }
+    }
 }
 
 impl Message for Report {
@@ -159,7 +176,46 @@ fn packet(text: &str) -> Packet {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use format::Slot;
+    use format::boot::boot;
+
     use super::*;
+    use crate::slot::testing::{Box as Disk, Made};
+
+    /// Starts this box, as the loader would, until `versions` have been given up; gives how the last start was.
+    fn given_up(disk: &mut Disk, times: usize) -> (Slot, Attempt) {
+        let mut last = None;
+        for _ in 0..times {
+            disk.started = None;
+            boot(disk);
+            last = disk.started.map(|(slot, _)| (slot, disk.attempt.unwrap()));
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn d24_a_version_that_is_started_as_the_last_resort_does_not_go_back_to_a_damaged_one() {
+        let mut disk = Disk::with(&Made::version(11), &Made::version(12));
+        disk.change(|state| state.install(Slot::B));
+        disk.raws.slot(Slot::A).durable_mut(5000, &[1, 2, 3]);
+        for (times, expected, has_way_back) in [
+            (3, Attempt::Trial(3), true),
+            (1, Attempt::Uncounted, false),
+            (1, Attempt::Uncounted, false),
+        ] {
+            let (slot, attempt) = given_up(&mut disk, times);
+            assert_eq!((slot, attempt), (Slot::B, expected));
+            let boot = Boot {
+                slot,
+                attempt,
+                disk: format::gpt::Guid::ZERO,
+                board: format::Board::Virt,
+                loader: 1,
+            };
+            let slots = Slots::of("vda", &disk.state(), &boot);
+            assert_eq!((slots.is_other_bootable, slots.is_good), (has_way_back, false));
+        }
+    }
 
     #[test]
     fn what_a_worker_says_the_loop_understands() {
