@@ -264,9 +264,11 @@ impl State {
 
     /// After a version was written to `slot` and read back: it comes first from now on, on trial.
     pub fn install(&mut self, slot: Slot) {
-        // Two numbers are enough for two slots. One that is not to be started at all keeps its zero.
         let other = self.slot_mut(slot.other());
+        // Two numbers are enough for two slots. One that is not to be started at all keeps its zero.
         other.priority = other.priority.min(1);
+        // It runs: what once kept it from that is over.
+        other.fault = None;
         *self.slot_mut(slot) = SlotState {
             priority: 2,
             tries: TRIES,
@@ -506,6 +508,14 @@ mod tests {
             running = running.other();
             state.mark_good(running);
         }
+    }
+
+    #[test]
+    fn what_runs_when_an_update_is_installed_has_no_fault() {
+        let mut state = State::flashed();
+        state.slot_mut(Slot::A).fault = Some(Fault::Unreadable);
+        state.install(Slot::B);
+        assert_eq!(state.slot(Slot::A).fault, None);
     }
 
     #[test]
