@@ -119,7 +119,10 @@ pub(crate) fn look_after(
 }
 
 /// The header of the other slot, if that is to stay as it is.
-fn usable(
+///
+/// # Errors
+/// Why it is of no use.
+pub(crate) fn usable(
     raw: &mut impl Raw,
     state: &State,
     slot: Slot,

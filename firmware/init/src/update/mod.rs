@@ -1,7 +1,7 @@
 //! Takes a firmware update: verifies it, writes it into the slot that does not run, and has it started on trial.
 //!
 //! ```text
-//! 1  the header is read once, verified, and judged: board, loader, floors, age
+//! 1  the header is read once, verified, and judged: board, loader, floors, age, and whether the other slot can be spared
 //! 2  bootstate: the other slot is not to be started       durable, before the first octet of it is written
 //! 3  the slot is written and read back                    see slot/write
 //! 4  bootstate: the other slot comes first, three tries   durable; from here on it is the next to be started
@@ -19,13 +19,14 @@ pub(crate) mod stick;
 use std::fmt;
 use std::io;
 
+use format::boot::Attempt;
 use format::header::HEADER_OCTETS;
-use format::{Header, Needs, Refusal, Roots, Slot};
+use format::{Fault, Header, Needs, Refusal, Roots, Slot, State};
 
 pub(crate) use source::FileSource;
 
 use crate::slot::bootstate;
-use crate::slot::check::Raws;
+use crate::slot::check::{self, Raws};
 use crate::slot::partition::Raw;
 use crate::slot::write::{self, WriteFault};
 use crate::trouble::reason;
@@ -42,11 +43,20 @@ pub(crate) trait Source {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Box<'a> {
     pub(crate) running: Slot,
+    /// How it was started.
+    pub(crate) attempt: Attempt,
     /// The version that runs.
     pub(crate) version: u64,
     /// The floors of it are those of the bootstate, whatever stands here.
     pub(crate) needs: Needs,
     pub(crate) roots: Roots<'a>,
+}
+
+/// An update that may be taken. It is this header that is written, whatever the source says later.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) header: Header,
+    octets: [u8; HEADER_OCTETS],
 }
 
 /// What was taken.
@@ -128,7 +138,7 @@ pub(crate) fn judge(
     source: &mut impl Source,
     raws: &mut Raws<impl Raw>,
     own: &Box<'_>,
-) -> Result<(Header, [u8; HEADER_OCTETS]), Rejection> {
+) -> Result<Judged, Rejection> {
     let state = bootstate::load(&mut raws.bootstate).map_err(Rejection::Bootstate)?;
     let mut octets = [0; HEADER_OCTETS];
     if source.octets() < HEADER_OCTETS as u64 {
@@ -159,14 +169,25 @@ pub(crate) fn judge(
         });
     }
     // Last: it is the one that passes by itself.
-    if !state.slot(own.running).is_good {
+    if !state.slot(own.running).is_good && has_way_back(raws, &state, own, &needs) {
         return Err(Rejection::OnTrial);
     }
-    Ok((header, octets))
+    Ok(Judged { header, octets })
 }
 
-/// Takes an update. `progress` is told the per cent; `before_switch` is called when the version lies whole on the disk, and
-/// may still refuse it.
+/// Whether a version that has not found itself good has another to go back to, which must not be written over. One that
+/// the loader could not start beside it is none: then an update is the only help.
+fn has_way_back(raws: &mut Raws<impl Raw>, state: &State, own: &Box<'_>, needs: &Needs) -> bool {
+    let other = own.running.other();
+    let remembered = state.slot(other);
+    own.attempt != Attempt::Uncounted
+        || remembered.is_bootable()
+            && remembered.fault != Some(Fault::Load)
+            && check::usable(raws.slot(other), state, other, needs, own.roots).is_ok()
+}
+
+/// Takes an update that was judged. `progress` is told the per cent; `before_switch` is called when the version lies whole
+/// on the disk, and may still refuse it.
 ///
 /// When this returns `Ok` the version is the next to be started, whatever happens to the power.
 ///
@@ -174,19 +195,19 @@ pub(crate) fn judge(
 /// Why not. The version that runs stays the one to be started.
 pub(crate) fn apply(
     source: &mut impl Source,
+    Judged { header, octets }: &Judged,
     raws: &mut Raws<impl Raw>,
     own: &Box<'_>,
     progress: impl FnMut(usize),
     before_switch: impl FnOnce() -> Result<(), Rejection>,
 ) -> Result<Taken, Rejection> {
-    let (header, octets) = judge(source, raws, own)?;
     let slot = own.running.other();
     let mut state = bootstate::load(&mut raws.bootstate).map_err(Rejection::Bootstate)?;
     state.abandon(slot);
     bootstate::store(&mut raws.bootstate, &state).map_err(Rejection::Bootstate)?;
     write::write(
-        &octets,
-        &header,
+        octets,
+        header,
         |at, into| source.read_at(at, into),
         raws.slot(slot),
         own.roots,

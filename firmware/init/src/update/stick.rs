@@ -58,13 +58,14 @@ fn take_file(
     progress: impl FnMut(usize),
 ) -> Result<Taken, Rejection> {
     let mut source = FileSource::whole(file).map_err(Rejection::Source)?;
-    let (header, _) = judge(&mut source, raws, own)?;
-    if was_tried(header.version, system, raws, own.running, own.roots) {
-        return Err(Rejection::Tried(header.version));
+    let judged = judge(&mut source, raws, own)?;
+    let version = judged.header.version;
+    if was_tried(version, system, raws, own.running, own.roots) {
+        return Err(Rejection::Tried(version));
     }
     // Before it is switched to: without this line the box might go round.
-    let remember = || remember(system, header.version).map_err(Rejection::Memory);
-    apply(&mut source, raws, own, progress, remember)
+    let remember = || remember(system, version).map_err(Rejection::Memory);
+    apply(&mut source, &judged, raws, own, progress, remember)
 }
 
 /// Whether this version was taken from a stick before, or lies in the other slot and is not good. As it does not run, it
@@ -102,8 +103,10 @@ fn remember(system: &Path, version: u64) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use format::Fault;
     use std::io::Seek;
+
+    use format::Fault;
+    use format::boot::Attempt;
 
     use super::*;
     use crate::slot::testing::{self, Box as Disk, Made, roots};
@@ -119,6 +122,7 @@ mod tests {
         let keys = roots();
         let own = Box {
             running: Slot::A,
+            attempt: Attempt::Good,
             version: 11,
             needs: testing::needs(),
             roots: Roots(&keys),

@@ -41,19 +41,30 @@ fn shifting(
     (running, version): (Slot, u64),
     before: &mut dyn FnMut(usize, &mut Vec<u8>),
 ) -> Result<Taken, Rejection> {
+    let keys = roots();
+    let own = Box {
+        running,
+        attempt: Attempt::Good,
+        version,
+        needs: testing::needs(),
+        roots: Roots(&keys),
+    };
+    taken_by(&own, disk, octets, before)
+}
+
+fn taken_by(
+    own: &Box<'_>,
+    disk: &mut Disk,
+    octets: &[u8],
+    before: &mut dyn FnMut(usize, &mut Vec<u8>),
+) -> Result<Taken, Rejection> {
     let mut source = Shifty {
         octets: octets.to_vec(),
         before,
         reads: 0,
     };
-    let keys = roots();
-    let own = Box {
-        running,
-        version,
-        needs: testing::needs(),
-        roots: Roots(&keys),
-    };
-    apply(&mut source, &mut disk.raws, &own, |_| {}, || Ok(()))
+    let judged = judge(&mut source, &mut disk.raws, own)?;
+    apply(&mut source, &judged, &mut disk.raws, own, |_| {}, || Ok(()))
 }
 
 /// A box that runs version 11 in slot A, with version 10 beside it.
@@ -77,7 +88,7 @@ fn d24_a_newer_version_is_written_beside_and_comes_first_on_trial() {
     boot(&mut disk);
     assert_eq!(disk.started, Some((Slot::B, 12)));
     // It finds itself good, and the next one goes back into slot A.
-    check::mark_good(&mut disk.raws, Slot::B, format::boot::Attempt::Trial(1)).unwrap();
+    check::mark_good(&mut disk.raws, Slot::B, Attempt::Trial(1)).unwrap();
     taken_from(&mut disk, &Made::version(13).octets, (Slot::B, 12)).unwrap();
     disk.started = None;
     boot(&mut disk);
@@ -146,6 +157,63 @@ fn a_version_on_trial_takes_no_update() {
         sentence,
         "The update was not taken: the version that runs has to prove itself first. 0.1.0 (1a2b3c4) goes on running."
     );
+    assert_eq!(disk.writes(), 0);
+}
+
+/// Takes version 12 on a box whose version 11 did not find itself good and was started as the last resort.
+fn taken_as_last_resort(disk: &mut Disk) -> Result<Taken, Rejection> {
+    let keys = roots();
+    let own = Box {
+        running: Slot::A,
+        attempt: Attempt::Uncounted,
+        version: 11,
+        needs: testing::needs(),
+        roots: Roots(&keys),
+    };
+    taken_by(&own, disk, &Made::version(12).octets, &mut |_, _| {})
+}
+
+/// A box whose version 11 has had its tries, and whose version 10 is good.
+fn disk_of_last_resort() -> Disk {
+    let mut disk = disk();
+    disk.change(|state| {
+        state.install(Slot::A);
+        state.slot_mut(Slot::A).tries = 0;
+        state.slot_mut(Slot::A).fault = Some(Fault::TriesSpent);
+    });
+    disk
+}
+
+#[test]
+fn d24_a_version_that_is_no_good_and_has_nothing_to_go_back_to_takes_an_update() {
+    let spoilt: [fn(&mut Disk); 4] = [
+        |disk| disk.raws.slots[1].durable_mut(5000, &[1, 2, 3]),
+        |disk| disk.raws.slots[1].durable_mut(0, &[0; 4096]),
+        |disk| disk.change(|state| state.abandon(Slot::B)),
+        // Whole, and the firmware does not start it.
+        |disk| disk.change(|state| state.slot_mut(Slot::B).fault = Some(Fault::Load)),
+    ];
+    for spoil in spoilt {
+        let mut disk = disk_of_last_resort();
+        spoil(&mut disk);
+        taken_as_last_resort(&mut disk).unwrap();
+        assert_eq!(starts(&mut disk, &Made::version(12)), 12);
+    }
+    // Wherever it is cut off, one of the two starts.
+    let mut operations = 0;
+    let mut is_done = false;
+    while !is_done {
+        let mut disk = disk_of_last_resort();
+        disk.raws.slots[1].durable_mut(5000, &[1, 2, 3]);
+        disk.cut_after(operations, |sector| sector % 2 == 0);
+        is_done = taken_as_last_resort(&mut disk).is_ok();
+        starts(&mut disk, &Made::version(12));
+        operations += 1;
+    }
+    // What it could go back to after all is not written over.
+    let mut disk = disk_of_last_resort();
+    let rejection = taken_as_last_resort(&mut disk).unwrap_err();
+    assert!(matches!(rejection, Rejection::OnTrial), "{rejection}");
     assert_eq!(disk.writes(), 0);
 }
 
@@ -254,18 +322,15 @@ fn a_disk_that_does_not_keep_what_it_takes_is_noticed() {
 #[test]
 fn without_a_root_key_nothing_is_taken() {
     let mut disk = disk();
-    let mut source = Shifty {
-        octets: Made::version(12).octets,
-        before: &mut |_, _| {},
-        reads: 0,
-    };
     let own = Box {
         running: Slot::A,
+        attempt: Attempt::Good,
         version: 11,
         needs: testing::needs(),
         roots: Roots(&[]),
     };
-    let rejection = apply(&mut source, &mut disk.raws, &own, |_| {}, || Ok(())).unwrap_err();
+    let update = Made::version(12);
+    let rejection = taken_by(&own, &mut disk, &update.octets, &mut |_, _| {}).unwrap_err();
     assert!(matches!(rejection, Rejection::Refused(Refusal::Untrusted)));
 }
 
