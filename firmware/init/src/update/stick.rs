@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use format::{Roots, Slot};
+use format::{Fault, Roots, Slot};
 use nix::mount::{MntFlags, umount2};
 
 use super::{Box, FileSource, Rejection, Taken, apply, judge};
@@ -17,8 +17,10 @@ use crate::slot::write;
 
 /// The file's name, in the root of the stick. FAT does not tell cases apart.
 pub(crate) const NAME: &str = "postolka.update";
-/// Where init remembers the number of the version it took from a stick last.
+/// Where init remembers the numbers of the versions it took from sticks, a line each.
 const TAKEN: &str = "update-from-stick";
+/// So many of them: there may be several sticks, and with the last number alone two of them would take turns for ever.
+const TAKEN_MAX: usize = 16;
 
 /// Takes the update on this device, if there is one. `None`: there is none.
 ///
@@ -77,13 +79,22 @@ fn was_tried(
     running: Slot,
     roots: Roots<'_>,
 ) -> bool {
-    let remembered = fs::read_to_string(path(system)).unwrap_or_default();
-    if remembered.trim().parse() == Ok(version) {
-        return true;
-    }
     let other = running.other();
-    let is_good = bootstate::load(&mut raws.bootstate).is_ok_and(|state| state.slot(other).is_good);
-    !is_good && write::read_header(raws.slot(other), roots).is_ok_and(|header| header.version == version)
+    // That it can be read was seen a moment ago.
+    let state = bootstate::load(&mut raws.bootstate).unwrap_or_default();
+    let lies_there =
+        write::read_header(raws.slot(other), roots).is_ok_and(|header| header.version == version);
+    // It was written, and the power went before it was switched to: it had no try yet.
+    if lies_there && state.slot(other).fault == Some(Fault::Empty) {
+        return false;
+    }
+    remembered(system).contains(&version) || lies_there && !state.slot(other).is_good
+}
+
+/// The versions that were taken before; the latest is the last.
+fn remembered(system: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(path(system)).unwrap_or_default();
+    text.lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
 fn path(system: &Path) -> PathBuf {
@@ -93,8 +104,13 @@ fn path(system: &Path) -> PathBuf {
 /// Durable when it returns.
 fn remember(system: &Path, version: u64) -> io::Result<()> {
     let (path, new) = (path(system), system.join(format!("{TAKEN}.new")));
+    let mut versions = remembered(system);
+    versions.retain(|&known| known != version);
+    versions.push(version);
     let mut file = File::create(&new)?;
-    writeln!(file, "{version}")?;
+    for version in &versions[versions.len().saturating_sub(TAKEN_MAX)..] {
+        writeln!(file, "{version}")?;
+    }
     file.sync_all()?;
     fs::rename(&new, &path)?;
     File::open(system)?.sync_all()
@@ -105,8 +121,7 @@ fn remember(system: &Path, version: u64) -> io::Result<()> {
 mod tests {
     use std::io::Seek;
 
-    use format::Fault;
-    use format::boot::Attempt;
+    use format::boot::{Attempt, boot};
 
     use super::*;
     use crate::slot::testing::{self, Box as Disk, Made, roots};
@@ -154,6 +169,41 @@ mod tests {
         assert_eq!(taken(&mut disk, system.path(), 12), tried);
         // A later one is another matter.
         assert_eq!(taken(&mut disk, system.path(), 13), Ok(13));
+    }
+
+    #[test]
+    fn d24_several_sticks_do_not_take_turns_for_ever() {
+        let (mut disk, system) = (disk(), tempfile::tempdir().unwrap());
+        for version in 12..30 {
+            assert_eq!(taken(&mut disk, system.path(), version), Ok(version));
+            disk.change(|state| state.copied(Slot::B));
+        }
+        for version in 14..30 {
+            assert!(taken(&mut disk, system.path(), version).is_err(), "{version}");
+        }
+        assert_eq!(remembered(system.path()).len(), TAKEN_MAX);
+    }
+
+    #[test]
+    fn d24_an_update_whose_power_was_cut_before_it_had_a_try_is_taken_the_next_time() {
+        let mut operations = 0;
+        loop {
+            let (mut disk, system) = (disk(), tempfile::tempdir().unwrap());
+            disk.cut_after(operations, |_| true);
+            let is_done = taken(&mut disk, system.path(), 12).is_ok();
+            disk.power_on();
+            boot(&mut disk);
+            if disk.started == Some((Slot::A, 11)) {
+                disk.started = None;
+                let again = taken(&mut disk, system.path(), 12);
+                assert_eq!(again, Ok(12), "after {operations} operations");
+            }
+            if is_done {
+                break;
+            }
+            operations += 1;
+        }
+        assert!(operations > 10, "{operations} operations are not all of them");
     }
 
     #[test]
