@@ -1,4 +1,4 @@
-//! The status LED: six states, each with a pattern that can be told apart across a room.
+//! The status LED: what it can say, each in a pattern that can be told apart across a room.
 
 use embedded_hal::digital::{OutputPin, PinState};
 
@@ -7,46 +7,73 @@ use embedded_hal::digital::{OutputPin, PinState};
 pub enum State {
     /// On the way up.
     Booting,
+    /// The box belongs to nobody yet.
+    Unclaimed,
     /// All is well.
     Ok,
     /// Something is wrong, the console says what.
     Attention,
+    /// No mail is served, and it does not come back by itself.
+    Failing,
+    /// An update is being written.
+    Update,
     /// On the way down: do not cut the power yet.
     Stopping,
-    /// The button is held: a factory reset comes nearer.
+    /// The button is down: letting go switches the box off.
+    LetGoOff,
+    /// The button is down: letting go says yes to what was asked.
+    LetGoYes,
+    /// The button is down: letting go resets the network.
+    LetGoNetwork,
+    /// The button is held: a factory reset comes nearer. Letting go means nothing.
     Counting,
+    /// What the button asked for is done.
+    Acknowledged,
     /// Everything on the disk is being overwritten.
     Erasing,
 }
 
-/// Ever faster, for as long as the button has to be held ([`HELD_MS`](crate::HELD_MS)).
-const COUNTING: [u32; 28] = [
-    600, 600, 600, 600, 600, 600, 500, 500, 500, 500, 400, 400, 400, 400, 300, 300, 300, 300, 200, 200, 200,
-    200, 150, 150, 150, 150, 100, 100,
+/// Ever faster, from when letting go stops to mean something until the reset ([`NEAR_MS`](crate::NEAR_MS)).
+const COUNTING: [u32; 20] = [
+    250, 250, 250, 250, 200, 200, 200, 200, 150, 150, 150, 150, 100, 100, 100, 100, 50, 50, 50, 50,
 ];
 
+/// What a LED does, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pattern {
+    Steady(bool),
+    /// Times in milliseconds, on and off in turn, beginning with on.
+    Cycle(&'static [u32]),
+}
+
 impl State {
-    /// Times in milliseconds, on and off in turn, beginning with on; then from the start. Empty: steadily on.
-    const fn pattern(self) -> &'static [u32] {
+    const fn pattern(self) -> Pattern {
         match self {
-            Self::Booting => &[500, 500],
-            Self::Ok => &[],
-            Self::Attention => &[120, 200, 120, 1060],
-            Self::Stopping => &[60, 120],
-            Self::Counting => &COUNTING,
-            Self::Erasing => &[900, 100],
+            Self::Booting => Pattern::Cycle(&[500, 500]),
+            Self::Unclaimed => Pattern::Cycle(&[100, 1900]),
+            Self::Ok | Self::LetGoYes => Pattern::Steady(true),
+            Self::Attention => Pattern::Cycle(&[120, 200, 120, 1060]),
+            Self::Failing => Pattern::Cycle(&[120, 120, 120, 120, 120, 120, 120, 120, 120, 700]),
+            Self::Update => Pattern::Cycle(&[1200, 200, 200, 200]),
+            Self::Stopping => Pattern::Cycle(&[60, 120]),
+            Self::LetGoOff => Pattern::Steady(false),
+            Self::LetGoNetwork => Pattern::Cycle(&[80, 320]),
+            Self::Counting => Pattern::Cycle(&COUNTING),
+            Self::Acknowledged => Pattern::Cycle(&[1500, 500]),
+            Self::Erasing => Pattern::Cycle(&[900, 100]),
         }
     }
 
     /// Whether the LED is on `elapsed_ms` after the state began, and for how long it stays so.
     fn at(self, elapsed_ms: u64) -> (bool, Option<u32>) {
-        let pattern = self.pattern();
-        let period: u64 = pattern.iter().map(|&ms| u64::from(ms)).sum();
-        let Some(mut phase) = elapsed_ms.checked_rem(period) else {
-            return (true, None);
+        let parts = match self.pattern() {
+            Pattern::Steady(is_on) => return (is_on, None),
+            Pattern::Cycle(parts) => parts,
         };
+        let period: u64 = parts.iter().map(|&ms| u64::from(ms)).sum();
+        let mut phase = elapsed_ms.checked_rem(period).unwrap_or_default();
         let mut is_on = true;
-        for &ms in pattern {
+        for &ms in parts {
             match u64::from(ms).checked_sub(phase) {
                 // The rest of a part is at most that part, a u32.
                 Some(rest) if rest > 0 => return (is_on, u32::try_from(rest).ok()),
@@ -125,14 +152,63 @@ mod tests {
     use super::*;
     use crate::sim::RecordingPin;
 
-    const ALL: [State; 6] = [
+    const ALL: [State; 13] = [
         State::Booting,
+        State::Unclaimed,
         State::Ok,
         State::Attention,
+        State::Failing,
+        State::Update,
         State::Stopping,
+        State::LetGoOff,
+        State::LetGoYes,
+        State::LetGoNetwork,
         State::Counting,
+        State::Acknowledged,
         State::Erasing,
     ];
+
+    /// How somebody would describe it: the share of the time that it is on, in percent; flashes in ten seconds; the
+    /// longest pause in milliseconds.
+    fn description(state: State) -> [u64; 3] {
+        match state.pattern() {
+            Pattern::Steady(is_on) => [u64::from(is_on) * 100, 0, 0],
+            Pattern::Cycle(parts) => {
+                let sum = |parts: &mut dyn Iterator<Item = &u32>| parts.map(|&ms| u64::from(ms)).sum::<u64>();
+                let period = sum(&mut parts.iter());
+                let on = sum(&mut parts.iter().step_by(2));
+                let pause = parts
+                    .iter()
+                    .skip(1)
+                    .step_by(2)
+                    .max()
+                    .copied()
+                    .map_or(0, u64::from);
+                [on * 100 / period, parts.len() as u64 / 2 * 10_000 / period, pause]
+            }
+        }
+    }
+
+    #[test]
+    fn any_two_states_can_be_told_apart() {
+        for (index, one) in ALL.into_iter().enumerate() {
+            for other in ALL.into_iter().skip(index + 1) {
+                // The answer to a question is shown while a button is down on a box that asks: never beside "all is well".
+                if [one, other] == [State::Ok, State::LetGoYes] {
+                    continue;
+                }
+                let [this, that] = [description(one), description(other)];
+                let differs = |index: usize| {
+                    let (less, more) = (this[index].min(that[index]), this[index].max(that[index]));
+                    more * 2 >= less * 3 && more >= less + 10
+                };
+                assert!(
+                    (0..3).any(differs),
+                    "{one:?} {this:?} looks like {other:?} {that:?}"
+                );
+            }
+        }
+    }
 
     /// Ticks exactly when the LED asks for it, for `until_ms`, and gives the times at which it changed.
     fn changes(state: State, until_ms: u64) -> Vec<(u64, bool)> {
@@ -159,6 +235,11 @@ mod tests {
     #[test]
     fn ok_is_steady_and_asks_for_no_further_tick() {
         assert_eq!(changes(State::Ok, 10_000), [(0, true)]);
+    }
+
+    #[test]
+    fn a_button_that_would_switch_the_box_off_darkens_it() {
+        assert_eq!(changes(State::LetGoOff, 10_000), [(0, false)]);
     }
 
     #[test]
@@ -206,11 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn counting_is_ever_faster_and_as_long_as_the_button_is_to_be_held() {
+    fn counting_is_ever_faster_and_lasts_until_the_reset() {
         assert!(COUNTING.is_sorted_by(|one, next| one >= next));
         assert_eq!(
             COUNTING.iter().map(|&ms| u64::from(ms)).sum::<u64>(),
-            crate::HELD_MS
+            crate::NEAR_MS
         );
     }
 
@@ -246,7 +327,7 @@ mod tests {
                 prop_assert_eq!(state.at(elapsed + u64::from(rest) - 1).0, is_on);
                 prop_assert_eq!(state.at(elapsed + u64::from(rest)).0, !is_on);
             } else {
-                prop_assert_eq!(state, State::Ok);
+                prop_assert!(matches!(state.pattern(), Pattern::Steady(level) if level == is_on));
             }
         }
     }

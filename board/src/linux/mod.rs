@@ -1,5 +1,6 @@
 //! Drivers over the kernel's own interfaces.
 
+mod gpio_button;
 mod led;
 mod power_key;
 mod rtc;
@@ -8,6 +9,7 @@ mod watchdog;
 use std::fs;
 use std::path::Path;
 
+pub use gpio_button::GpioButton;
 pub use led::{LedError, SysfsLed};
 pub use power_key::PowerKey;
 pub use rtc::Rtc;

@@ -1,14 +1,15 @@
-//! What the loop does about its buttons.
+//! What the loop does about its buttons: power keys, and one on a line of the board.
 //!
 //! | the button | what it does |
 //! | --- | --- |
-//! | is pressed for less than five seconds | the power goes off, when it is let go |
-//! | is held for ten seconds, within the first minute | factory reset |
+//! | is pressed for a second (less than three) | the power goes off, when it is let go; or it says yes to the page that asks for a press |
+//! | is held for five seconds (four to seven) | the network is reset, when it is let go: DHCP, and the name the box came with |
+//! | is held for ten seconds, begun within the first minute | factory reset |
 //! | is held for ten seconds, later | the power goes off |
 //! | is let go between | nothing: whoever does that has changed their mind |
 
-use board::linux::PowerKey;
-use board::{Gesture, HELD_MS};
+use board::linux::{GpioButton, PowerKey};
+use board::{Button, Gesture, HELD_MS, Line, Phase};
 
 use crate::run::Machine;
 use crate::shutdown::Goal;
@@ -16,12 +17,33 @@ use crate::shutdown::Goal;
 /// A press that began before this can become a factory reset: whoever wants one has just switched the box on, and
 /// whoever leans against a box that runs has not.
 const RESET_WINDOW_MS: u64 = 60_000;
-/// From here on it is no short press any more, and that is said.
-const WARNING_MS: u64 = 5_000;
 
-impl Machine {
-    /// Looks for keys that were plugged in.
-    pub(crate) fn find_keys(&mut self) {
+/// Everything on the box that can be pressed. However many there are, they are one button.
+#[derive(Debug)]
+pub(crate) struct Buttons {
+    pub(crate) keys: Vec<PowerKey>,
+    /// Where the board has a button on a line.
+    place: Option<Line>,
+    pub(crate) line: Option<GpioButton>,
+    button: Button,
+    /// The press that was warned of, by its begin.
+    warned_ms: Option<u64>,
+}
+
+impl Buttons {
+    /// None yet; a board may have one on a line.
+    pub(crate) fn new(place: Option<Line>) -> Self {
+        Self {
+            keys: Vec::new(),
+            place,
+            line: None,
+            button: Button::default(),
+            warned_ms: None,
+        }
+    }
+
+    /// Looks for those that appeared.
+    pub(crate) fn find(&mut self) {
         for path in PowerKey::find() {
             if !self.keys.iter().any(|key| key.path() == path)
                 && let Ok(key) = PowerKey::open(&path)
@@ -29,60 +51,99 @@ impl Machine {
                 self.keys.push(key);
             }
         }
-    }
-
-    /// Takes what a key says.
-    pub(crate) fn key(&mut self, at: usize) {
-        let now_ms = self.now_ms();
-        let was_counting = self.is_counting();
-        let Some(key) = self.keys.get_mut(at) else { return };
-        match key.read(&mut self.button, now_ms) {
-            Ok(Some(Gesture::Short)) => self.stop(Goal::PowerOff),
-            Ok(_) => {
-                if was_counting && self.button.held_since_ms().is_none() {
-                    self.console.line("The button was let go: nothing is reset.");
-                }
-            }
-            Err(_) => {
-                self.keys.remove(at);
-                self.button.forget();
-            }
+        if self.line.is_none() {
+            self.line = self.place.and_then(|place| GpioButton::open(place).ok());
         }
     }
 
-    /// Whether a factory reset comes nearer.
-    pub(crate) fn is_counting(&self) -> bool {
-        let since_ms = self.button.held_since_ms();
-        self.shutdown.is_none() && since_ms.is_some_and(|since_ms| since_ms < RESET_WINDOW_MS)
+    fn key(&mut self, at: usize, now_ms: u64) -> Option<Gesture> {
+        let key = self.keys.get_mut(at)?;
+        key.read(&mut self.button, now_ms).unwrap_or_else(|_| {
+            self.keys.remove(at);
+            self.button.forget();
+            None
+        })
     }
 
-    pub(crate) fn tick_button(&mut self, now_ms: u64) {
-        if let Some(since_ms) = self.button.held_since_ms()
-            && self.is_counting()
-            && now_ms >= since_ms + WARNING_MS
-            && self.warned_ms != Some(since_ms)
-        {
-            self.warned_ms = Some(since_ms);
-            self.console.line(
-                "The button is held: in five seconds the box is reset and all mail is gone. Let go to keep it.",
-            );
-        }
-        match self.button.tick(now_ms) {
-            Some(Gesture::Held) if now_ms.saturating_sub(HELD_MS) < RESET_WINDOW_MS => self.reset(),
-            Some(_) => self.stop(Goal::PowerOff),
-            None => {}
-        }
+    fn line(&mut self, now_ms: u64) -> Option<Gesture> {
+        let line = self.line.as_mut()?;
+        line.look(&mut self.button, now_ms).unwrap_or_else(|_| {
+            self.line = None;
+            self.button.forget();
+            None
+        })
+    }
+
+    /// What letting go at this moment would mean.
+    pub(crate) fn phase(&self, now_ms: u64) -> Option<Phase> {
+        self.button.phase(now_ms)
+    }
+
+    /// Whether the press that is under way can become a factory reset.
+    pub(crate) fn is_reset_near(&self) -> bool {
+        self.button
+            .held_since_ms()
+            .is_some_and(|since_ms| since_ms < RESET_WINDOW_MS)
     }
 
     /// When [`Machine::tick_button`] is to be called.
-    pub(crate) fn button_deadline_ms(&self) -> Option<u64> {
-        let warning = self
-            .button
-            .held_since_ms()
-            .filter(|since_ms| self.warned_ms != Some(*since_ms))
-            .map(|since_ms| since_ms + WARNING_MS);
-        let held = self.button.deadline_ms();
-        warning.filter(|_| self.is_counting()).or(held)
+    pub(crate) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
+        let line_ms = self.line.as_ref().and_then(GpioButton::deadline_ms);
+        self.button.deadline_ms(now_ms).into_iter().chain(line_ms).min()
+    }
+}
+
+impl Machine {
+    /// Takes what a key says.
+    pub(crate) fn key(&mut self, at: usize) {
+        let now_ms = self.now_ms();
+        self.with_button(now_ms, |buttons| buttons.key(at, now_ms));
+    }
+
+    /// Takes what the line says, and what is due.
+    pub(crate) fn tick_button(&mut self, now_ms: u64) {
+        self.with_button(now_ms, |buttons| buttons.line(now_ms));
+        let is_near = self.buttons.phase(now_ms) == Some(Phase::Near) && self.buttons.is_reset_near();
+        let since_ms = self.buttons.button.held_since_ms();
+        if is_near && self.shutdown.is_none() && self.buttons.warned_ms != since_ms {
+            self.buttons.warned_ms = since_ms;
+            self.console.line(
+                "The button is held: in three seconds the box is reset and all mail is gone. Let go to keep it.",
+            );
+        }
+        if self.buttons.button.tick(now_ms) == Some(Gesture::Held) {
+            if now_ms.saturating_sub(HELD_MS) < RESET_WINDOW_MS {
+                self.reset();
+            } else {
+                self.stop(Goal::PowerOff);
+            }
+        }
+    }
+
+    /// Does what the button has come to mean.
+    fn with_button(&mut self, now_ms: u64, read: impl FnOnce(&mut Buttons) -> Option<Gesture>) {
+        let warned_ms = self.buttons.warned_ms.filter(|_| self.shutdown.is_none());
+        let was_near = warned_ms.is_some() && self.buttons.button.held_since_ms() == warned_ms;
+        let gesture = read(&mut self.buttons);
+        if was_near && self.buttons.button.held_since_ms().is_none() {
+            self.console.line("The button was let go: nothing is reset.");
+        }
+        match gesture {
+            Some(Gesture::Short) => self.stop(Goal::PowerOff),
+            Some(Gesture::Long) => self.reset_network(now_ms),
+            Some(Gesture::Held) | None => {}
+        }
+    }
+
+    /// AX8: whoever stands beside the box can make it reachable again, and changes nothing else by it.
+    fn reset_network(&mut self, now_ms: u64) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        self.lamp.acknowledge(now_ms);
+        self.console.line(
+            "The button was held for five seconds: the network is reset to DHCP and to the name the box came with.",
+        );
     }
 
     /// The factory reset begins: the way down first, the rest at the next start.

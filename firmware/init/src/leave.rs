@@ -1,6 +1,5 @@
 //! The watchdog, and the last things that the loop does.
 
-use board::StatusLed;
 use board::linux::Watchdog;
 
 use crate::run::Machine;
@@ -62,7 +61,7 @@ impl Machine {
         self.console.flush();
         if is_safe {
             self.console.line("STOPPED");
-            let _ = self.led.take().map(StatusLed::off);
+            self.lamp.off();
         } else {
             let seconds = UNMOUNT_MS / 1000;
             self.console.line(&format!(

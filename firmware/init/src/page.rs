@@ -17,10 +17,18 @@ pub(crate) const COLUMNS_MAX: usize = 80;
 pub(crate) enum State {
     /// On the way up; the text says with what.
     Starting(String),
+    // Said once maild opens its house in two steps.
+    #[allow(dead_code)]
+    /// The box belongs to nobody yet: maild waits for whoever claims it.
+    Unclaimed,
     /// maild serves.
     Ready,
     /// maild ended and is started again.
     Restarting,
+    // As above.
+    #[allow(dead_code)]
+    /// maild ends over and over: its ports are closed, and it is tried again later.
+    Closed,
     /// The way up ended before maild; the troubles say why.
     NoMail,
     /// On the way down.
@@ -106,6 +114,8 @@ impl Page {
             State::Ready => {
                 format!("Ready. Mail is served on {}.", ports(&self.ports))
             }
+            State::Unclaimed => "Ready to be claimed. No mail is served before.".to_owned(),
+            State::Closed => "No mail is served, for the reason below. It is tried again.".to_owned(),
             State::Restarting => "The mail service ended by itself and is being started again.".to_owned(),
             State::NoMail => "No mail is served, for the reason below.".to_owned(),
             State::Stopping => "Stopping. Do not cut the power yet.".to_owned(),

@@ -7,13 +7,15 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use board::linux::{PowerKey, SysfsLed};
-use board::{Board, Button, StatusLed};
+use board::Board;
 use handoff::HostName;
 use nix::sys::signal::Signal;
 
+use crate::button::Buttons;
 use crate::console::Console;
+use crate::hotplug::{self, Hotplug};
 use crate::leave::Feeding;
+use crate::led::Lamp;
 use crate::links::Links;
 use crate::mail::Mail;
 use crate::network::{self, Network};
@@ -30,23 +32,18 @@ use crate::workers::Workers;
 
 use wait::Source;
 
-/// How often is looked for power keys that were plugged in.
-const KEYS_MS: u64 = 2_000;
-
 /// Everything init holds.
 pub(crate) struct Machine {
     began: Instant,
     pub(crate) console: Console,
     pub(crate) version: Version,
     board: Board,
-    pub(crate) led: Option<StatusLed<SysfsLed>>,
-    led_ms: Option<u64>,
     signals: Signals,
-    pub(crate) keys: Vec<PowerKey>,
-    keys_ms: u64,
-    pub(crate) button: Button,
-    /// The press that was warned of, by its begin.
-    pub(crate) warned_ms: Option<u64>,
+    hotplug: Hotplug,
+    /// When LED and buttons are looked for, if there were news of devices.
+    devices_ms: Option<u64>,
+    pub(crate) lamp: Lamp,
+    pub(crate) buttons: Buttons,
     pub(crate) feeding: Option<Feeding>,
     /// The device that mail is kept on, once it is known.
     pub(crate) device: Option<String>,
@@ -71,10 +68,6 @@ impl Machine {
     /// Takes over from the boot story.
     pub(crate) fn new(console: Console, version: Version, host_name: HostName) -> io::Result<Self> {
         let board = board::linux::board();
-        let led = board
-            .led
-            .and_then(|name| SysfsLed::open(name).ok())
-            .map(|pin| StatusLed::new(pin, 0));
         let network = Network::open()?;
         network::loopback_up(&network)?;
         network::set_host_name(&host_name)?;
@@ -82,13 +75,11 @@ impl Machine {
             began: Instant::now(),
             console,
             board,
-            led_ms: led.is_some().then_some(0),
-            led,
             signals: Signals::open()?,
-            keys: Vec::new(),
-            keys_ms: 0,
-            button: Button::default(),
-            warned_ms: None,
+            hotplug: Hotplug::open()?,
+            devices_ms: Some(0),
+            lamp: Lamp::new(board.led),
+            buttons: Buttons::new(board.button),
             feeding: Feeding::begin(),
             device: None,
             is_erasing: false,
@@ -144,9 +135,10 @@ impl Machine {
         } else {
             self.tick_up(now_ms);
         }
-        if now_ms >= self.keys_ms {
-            self.keys_ms = now_ms + KEYS_MS;
-            self.find_keys();
+        if self.devices_ms.is_some_and(|devices_ms| devices_ms <= now_ms) {
+            self.devices_ms = None;
+            self.buttons.find();
+            self.lamp.find(now_ms);
         }
         self.tick_button(now_ms);
         self.tick_watchdog(now_ms);
@@ -182,7 +174,13 @@ impl Machine {
             }
             Source::Network => self.links.refresh(&mut self.console, now_ms),
             Source::Console => self.console.write_pending(),
+            Source::Hotplug => {
+                self.hotplug.drain();
+                self.devices_ms = Some(now_ms + hotplug::SETTLE_MS);
+            }
             Source::Key(at) => self.key(at),
+            // It is looked at whenever the loop comes round.
+            Source::Line => {}
             Source::MailControl => {
                 self.mail.told(&mut self.console, now_ms);
                 self.follow_mail();

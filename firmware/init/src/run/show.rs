@@ -1,5 +1,6 @@
 //! What the box shows: its page on the console, and its LED. When, and for which facts.
 
+use crate::led::{self, Facts};
 use crate::links::PATIENCE_MS;
 use crate::page::{Page, State};
 use crate::run::Machine;
@@ -37,20 +38,20 @@ impl Machine {
     }
 
     pub(super) fn tick_led(&mut self, now_ms: u64) {
-        let state = if self.is_counting() {
-            board::State::Counting
-        } else if self.is_erasing {
-            board::State::Erasing
-        } else {
-            led_state(&self.page())
+        let state = self.state();
+        let facts = Facts {
+            is_erasing: self.is_erasing,
+            state: &state,
+            phase: self.buttons.phase(now_ms),
+            is_press_awaited: false,
+            is_reset_near: self.buttons.is_reset_near(),
+            is_acknowledged: self.lamp.is_acknowledged(now_ms),
+            is_updating: self.workers.is_updating(),
+            is_troubled: !self.troubles().is_empty(),
         };
-        let Some(led) = &mut self.led else { return };
-        led.show(state, now_ms);
-        self.led_ms = match led.tick(now_ms) {
-            Ok(rest_ms) => rest_ms.map(|rest_ms| now_ms + u64::from(rest_ms)),
-            // Tried again when something happens; a LED is not worth a message.
-            Err(_) => None,
-        };
+        if let Some(again_ms) = self.lamp.show(led::state(facts), now_ms) {
+            self.devices_ms = Some(again_ms);
+        }
     }
 
     pub(super) fn show_page(&mut self) {
@@ -110,15 +111,5 @@ impl Machine {
         let standing = self.standing.troubles().iter().cloned();
         let before = storage.chain(standing);
         before.chain(self.mail.troubles()).chain(network).collect()
-    }
-}
-
-/// What the LED says about a page.
-fn led_state(page: &Page) -> board::State {
-    match page.state {
-        State::Starting(_) => board::State::Booting,
-        State::Ready if page.troubles.is_empty() => board::State::Ok,
-        State::Ready | State::Restarting | State::NoMail => board::State::Attention,
-        State::Stopping => board::State::Stopping,
     }
 }

@@ -16,7 +16,9 @@ pub(super) enum Source {
     Signals,
     Network,
     Console,
+    Hotplug,
     Key(usize),
+    Line,
     MailControl,
     MailOutput,
     LinkControl(usize),
@@ -56,12 +58,15 @@ impl Machine {
         let mut all = vec![
             (Source::Signals, self.signals.as_fd(), PollFlags::POLLIN),
             (Source::Network, self.links.network.as_fd(), PollFlags::POLLIN),
+            (Source::Hotplug, self.hotplug.as_fd(), PollFlags::POLLIN),
         ];
         let console = self.console.as_fd().filter(|_| self.console.is_pending());
         all.extend(console.map(|descriptor| (Source::Console, descriptor, PollFlags::POLLOUT)));
-        for (at, key) in self.keys.iter().enumerate() {
+        for (at, key) in self.buttons.keys.iter().enumerate() {
             all.push((Source::Key(at), key.as_fd(), PollFlags::POLLIN));
         }
+        let line = self.buttons.line.as_ref();
+        all.extend(line.map(|line| (Source::Line, line.as_fd(), PollFlags::POLLIN)));
         if let Some(child) = &self.mail.child {
             let control = child
                 .control_fd()
@@ -90,11 +95,12 @@ impl Machine {
 
     /// When the next thing is due.
     fn deadline_ms(&self, now_ms: u64) -> u64 {
-        let mut due = vec![now_ms + IDLE_MS, self.keys_ms];
+        let mut due = vec![now_ms + IDLE_MS];
+        due.extend(self.devices_ms);
         due.extend(self.page_ms);
-        due.extend(self.button_deadline_ms());
+        due.extend(self.buttons.deadline_ms(now_ms));
         due.extend(self.watchdog_deadline_ms());
-        due.extend(self.led_ms);
+        due.extend(self.lamp.deadline_ms(now_ms));
         if let Some(shutdown) = &self.shutdown {
             due.push(shutdown.until_ms());
         } else {
