@@ -101,6 +101,10 @@ impl Writer {
         self.octets(&value.to_le_bytes());
     }
 
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.octets(&value.to_le_bytes());
+    }
+
     pub(crate) fn v4(&mut self, value: Ipv4Addr) {
         self.octets(&value.octets());
     }
@@ -169,6 +173,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u32(&mut self, name: &'static str) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array(name)?))
+    }
+
+    pub(crate) fn u64(&mut self, name: &'static str) -> Result<u64, DecodeError> {
+        Ok(u64::from_le_bytes(self.array(name)?))
     }
 
     pub(crate) fn v4(&mut self, name: &'static str) -> Result<Ipv4Addr, DecodeError> {

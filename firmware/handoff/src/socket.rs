@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use crate::codec::{DecodeError, Message, PACKET_OCTETS};
 
 /// The most descriptors beside one message.
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 4;
 /// The most that the kernel lets a peer send beside one packet (`SCM_MAX_FD` of include/net/scm.h).
 const SENDABLE_MAX: usize = 253;
 

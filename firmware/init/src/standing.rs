@@ -107,8 +107,12 @@ impl Standing {
 
     /// As maild is told.
     pub(crate) fn message(&self) -> handoff::Boot {
+        let was_watchdog_reset = self.troubles.contains(&Trouble::WatchdogReset);
         let Some(boot) = &self.boot else {
-            return handoff::Boot::default();
+            return handoff::Boot {
+                was_watchdog_reset,
+                ..handoff::Boot::default()
+            };
         };
         handoff::Boot {
             slot: Some(match boot.slot {
@@ -120,6 +124,7 @@ impl Standing {
                 Attempt::Good | Attempt::Uncounted => 0,
             },
             is_trial: self.trial.is_running(),
+            was_watchdog_reset,
         }
     }
 

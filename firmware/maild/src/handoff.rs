@@ -1,8 +1,9 @@
 //! In the box: everything comes from init, and init is told how it goes.
 //!
 //! ```text
-//! HostName · Addresses · Boot · Listener… · Provision? · Start  ─►  open, serve  ─►  Ready, Status
-//! then, until Stop, SIGTERM or the end of init:              SelfTest once, Alive every 5 s, Status when it changes
+//! HostName · Addresses · Boot · Clock · Listener(web)… · Provision? · Start  ─►  open   ─►  Opened
+//! Listener(mail)… if the box is claimed · Serve                              ─►  serve  ─►  Ready, Status
+//! then, until Stop, SIGTERM or the end of init:         SelfTest once, Alive every 5 s, Status when it changes
 //! ```
 
 use crate::house::{House, Options, ProvisionFile};
@@ -23,6 +24,7 @@ use store::Store;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// When init has not said how the box is called.
@@ -77,18 +79,15 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
     for (entry, socket) in given.listeners {
         house.serve(entry, socket);
     }
-    let self_test = house.self_test()?;
-    let fingerprint = house.fingerprint();
-    control
-        .send(&FromMaild::Ready { fingerprint })
-        .await
-        .map_err(Trouble::System)?;
-
-    let alive = tokio::spawn(say_alive(Arc::clone(control), house.store().clone()));
-    let self_test = tokio::spawn(tell_self_test(Arc::clone(control), self_test));
-    let outcome = attend(control, &mut house, &mut terminate).await;
-    self_test.abort();
-    alive.abort();
+    let mut duties = JoinSet::new();
+    let opened = FromMaild::Opened {
+        is_claimed: house.is_claimed()?,
+    };
+    let outcome = match control.send(&opened).await.map_err(Trouble::System) {
+        Ok(()) => attend(control, &mut house, &mut duties, &mut terminate).await,
+        Err(trouble) => Err(trouble),
+    };
+    duties.shutdown().await;
     match outcome {
         Ok(grace) => {
             house.close(grace).await;
@@ -117,18 +116,19 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
                     tracing::warn!(port, "nothing is served on this port");
                 }
             }
-            (ToMaild::Provision { octets }, Some(descriptor)) => {
+            (ToMaild::Provision { octets, .. }, Some(descriptor)) => {
                 given.provision = Some(read_provision(descriptor, octets)?);
             }
             (ToMaild::Boot(boot), _) => log_boot(boot),
             // Nobody can hand this program an update yet: it goes without.
             (ToMaild::Letterbox, _) => {}
+            (ToMaild::Clock { is_synced }, _) => log_clock(is_synced),
             (ToMaild::Start, _) => return Ok(given),
-            (ToMaild::Stop { .. }, _) => {
-                return Err(Trouble::Handoff("it said Stop before Start".to_owned()));
-            }
-            (ToMaild::UpdateResult { .. }, _) => {
-                return Err(Trouble::Handoff("it answered an update before Start".to_owned()));
+            (
+                ToMaild::Serve | ToMaild::Button | ToMaild::UpdateResult { .. } | ToMaild::Stop { .. },
+                None | Some(_),
+            ) => {
+                return Err(Trouble::Handoff("it said something else before Start".to_owned()));
             }
             (ToMaild::Listener { .. } | ToMaild::Provision { .. }, None) => {
                 return Err(Trouble::Handoff("a descriptor is missing".to_owned()));
@@ -139,8 +139,9 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
 
 /// Does what comes up while mail is served. Gives the time that is left to end, once it is to end.
 async fn attend(
-    control: &Control,
+    control: &Arc<Control>,
     house: &mut House,
+    duties: &mut JoinSet<()>,
     terminate: &mut tokio::signal::unix::Signal,
 ) -> Result<Duration, Trouble> {
     let mut statuses = interval(STATUS_EVERY);
@@ -154,28 +155,14 @@ async fn attend(
     let mut may_change = Instant::now();
     loop {
         tokio::select! {
-            received = control.receive() => match received?.message {
-                ToMaild::Stop { deadline_ms } => {
-                    let deadline = Duration::from_millis(deadline_ms.into());
-                    return Ok(deadline.saturating_sub(CLOSE_TIME));
-                }
-                ToMaild::Addresses(addresses) => house.refresh_certificate(Some(ips(&addresses))),
-                ToMaild::HostName(name) => {
-                    tracing::info!(name = name.as_str(), "the box has another name, which holds from the next start");
-                }
-                ToMaild::Boot(boot) => log_boot(boot),
-                // Not supported: handing an update over. Nobody asked, so that it is only told.
-                ToMaild::UpdateResult { is_taken, text } => {
-                    tracing::info!(is_taken, text = text.as_str(), "init tells of an update");
-                }
-                ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Letterbox | ToMaild::Start => {
-                    return Err(Trouble::Handoff("it handed something over behind Start".to_owned()));
-                }
+            received = control.receive() => if let Some(grace) = follow(control, house, duties, received?).await? {
+                return Ok(grace);
             },
             trouble = house.failed() => return Err(trouble),
             _ = terminate.recv() => return Ok(GRACE_AFTER_SIGNAL),
             _ = certificates.tick() => house.refresh_certificate(None),
-            now = statuses.tick() => if shown.is_empty() || now >= may_change {
+            // Not before Ready: the page first says that mail is served.
+            now = statuses.tick(), if !duties.is_empty() => if shown.is_empty() || now >= may_change {
                 let text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
                 if text != shown {
                     control.send(&status(&text)).await.map_err(Trouble::System)?;
@@ -187,6 +174,73 @@ async fn attend(
             }
         }
     }
+}
+
+/// Does what init says while the house is open. Gives the time that is left to end, once it is to end.
+async fn follow(
+    control: &Arc<Control>,
+    house: &mut House,
+    duties: &mut JoinSet<()>,
+    received: Received<ToMaild>,
+) -> Result<Option<Duration>, Trouble> {
+    match (received.message, received.descriptors.into_iter().next()) {
+        (ToMaild::Stop { deadline_ms }, _) => {
+            let deadline = Duration::from_millis(deadline_ms.into());
+            return Ok(Some(deadline.saturating_sub(CLOSE_TIME)));
+        }
+        (ToMaild::Listener { port }, Some(descriptor)) => {
+            if let Some(entry) = services::of_port(port) {
+                house.serve(entry, TcpListener::from(descriptor));
+            } else {
+                tracing::warn!(port, "nothing is served on this port");
+            }
+        }
+        (ToMaild::Serve, _) => ready(control, house, duties).await?,
+        (ToMaild::Addresses(addresses), _) => house.refresh_certificate(Some(ips(&addresses))),
+        (ToMaild::HostName(name), _) => {
+            tracing::info!(
+                name = name.as_str(),
+                "the box has another name, which holds from the next start"
+            );
+        }
+        (ToMaild::Boot(boot), _) => log_boot(boot),
+        (ToMaild::Clock { is_synced }, _) => {
+            log_clock(is_synced);
+            // One that was made by another clock may not be valid yet, or any more.
+            house.refresh_certificate(None);
+        }
+        // Nobody asks for it yet.
+        (ToMaild::Button, _) => tracing::debug!("the button was pressed"),
+        // Not supported: handing an update over. Nobody asked, so that it is only told.
+        (ToMaild::UpdateResult { is_taken, text }, _) => {
+            tracing::info!(is_taken, text = text.as_str(), "init tells of an update");
+        }
+        (
+            ToMaild::Listener { .. } | ToMaild::Provision { .. } | ToMaild::Letterbox | ToMaild::Start,
+            None | Some(_),
+        ) => {
+            return Err(Trouble::Handoff(
+                "it handed something over behind Start".to_owned(),
+            ));
+        }
+    }
+    Ok(None)
+}
+
+/// Everything that was handed over is served: says so. The first time the signs of life and the box's look at itself
+/// begin.
+async fn ready(control: &Arc<Control>, house: &mut House, duties: &mut JoinSet<()>) -> Result<(), Trouble> {
+    let self_test = house.self_test()?;
+    let fingerprint = house.fingerprint();
+    control
+        .send(&FromMaild::Ready { fingerprint })
+        .await
+        .map_err(Trouble::System)?;
+    if duties.is_empty() {
+        duties.spawn(say_alive(Arc::clone(control), house.store().clone()));
+        duties.spawn(tell_self_test(Arc::clone(control), self_test));
+    }
+    Ok(())
 }
 
 /// Says every few seconds that the executor runs this and that the store's writer answers. When one of
@@ -215,11 +269,23 @@ async fn tell_self_test(control: Arc<Control>, self_test: SelfTest) {
 
 /// What init said of the start: it is init that acts on it.
 fn log_boot(boot: handoff::Boot) {
+    if boot.was_watchdog_reset {
+        tracing::warn!("the box was started again by its watchdog: something had hung");
+    }
     let Some(slot) = boot.slot else { return };
     if boot.is_trial {
         tracing::info!(?slot, attempt = boot.attempt, "this version is on trial");
     } else {
         tracing::debug!(?slot, "this version is the one to start");
+    }
+}
+
+/// What the times of messages and of the log are worth.
+fn log_clock(is_synced: bool) {
+    if is_synced {
+        tracing::info!("the clock is set by time servers");
+    } else {
+        tracing::info!("the clock is not set by time servers yet: times are a guess");
     }
 }
 

@@ -42,6 +42,13 @@ pub(crate) const SERVICES: [Entry; 2] = [
     },
 ];
 
+/// Those that a box serves: mail only once somebody has claimed it (AX2).
+pub(crate) fn expected(is_claimed: bool) -> impl Iterator<Item = Entry> {
+    SERVICES.into_iter().filter(move |entry| match entry.protocol {
+        Protocol::Smtp | Protocol::Imap => is_claimed,
+    })
+}
+
 /// The service of a port.
 pub(crate) fn of_port(port: u16) -> Option<Entry> {
     SERVICES.into_iter().find(|entry| entry.port == port)

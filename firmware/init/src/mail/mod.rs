@@ -1,4 +1,18 @@
 //! The mail service: maild, from its start to its end, again and again.
+//!
+//! ```text
+//! init                                            maild
+//!  HostName Addresses Boot Clock Listener(web)…
+//!  Provision? Letterbox Start            ───▶     opens the house
+//!                                        ◀───     Opened{is_claimed}
+//!  Listener(mail)… if it is claimed, Serve ──▶    serves
+//!                                        ◀───     Ready
+//! ```
+//!
+//! When the box is claimed while it runs, the second half comes again.
+
+mod letterbox;
+mod ports;
 
 use std::fs::File;
 use std::io;
@@ -7,24 +21,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitStatus;
 
 use handoff::{
-    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, Sentence,
-    ToMaild, UPDATE_OCTETS_MAX,
+    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName,
+    Ipv4Settings, ProvisionOrigin, Sentence, Status, ToMaild,
 };
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use letterbox::letterbox;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, ftruncate};
+use nix::unistd::Pid;
+use ports::Ports;
 
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
-use crate::network;
 use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
 use crate::supervise::{Restarts, Verdict, judge};
-use crate::trouble::{Trouble, reason};
-
-/// The ports of the mail service (P1), in the order they are handed over.
-pub(crate) const PORTS: [u16; 2] = [25, 993];
+use crate::trouble::Trouble;
 
 /// More than a control socket holds.
 const LAST_MESSAGES_MAX: usize = 512;
@@ -35,22 +45,25 @@ pub(crate) struct Mail {
     pub(crate) child: Option<Child>,
     restarts: Restarts,
     start_ms: Option<u64>,
-    /// Open for ever, unless a maild has broken one: clients that come while it is away wait and are not refused.
-    listeners: Vec<(u16, OwnedFd)>,
-    closed: Vec<Trouble>,
+    ports: Ports,
     provision: Option<Provision>,
+    /// Whether the box has an owner. Unknown until maild has said so.
+    is_claimed: Option<bool>,
     is_ready: bool,
     /// Whether [`Mail::announcement`] was given for this start.
     is_announced: bool,
     is_stopping: bool,
     fingerprint: Option<[u8; FINGERPRINT_OCTETS]>,
-    status: Vec<ConsoleLine>,
+    status: Status,
+    /// Until then a press of the button is for maild.
+    await_button_ms: Option<u64>,
     /// The last sign of life of this maild, from Ready on.
     alive_ms: Option<u64>,
     aborted_ms: Option<u64>,
     last_end: Option<String>,
     /// What maild is told of the start of the box.
     boot: Boot,
+    is_clock_synced: bool,
     /// Where maild puts a firmware update. Not there, if there was no memory for it.
     letterbox: Option<OwnedFd>,
     events: Vec<Event>,
@@ -67,22 +80,18 @@ pub(crate) enum Event {
     },
     /// Somebody wants this firmware.
     Update { octets: u32 },
+    /// Somebody wants the box to be called this.
+    Name(HostName),
+    /// Somebody wants it to get its address like this.
+    Network(Ipv4Settings),
     /// It has ended, so many times in a row.
     Ended(u32),
 }
 
 impl Mail {
-    /// Opens the ports and has maild started at the next tick.
+    /// Opens the ports of the web and has maild started at the next tick.
     pub(crate) fn begin(&mut self, provision: Option<Provision>, now_ms: u64) {
-        for port in PORTS {
-            match network::listener(port) {
-                Ok(listener) => self.listeners.push((port, listener)),
-                Err(error) => self.closed.push(Trouble::Port {
-                    port,
-                    reason: reason(&error),
-                }),
-            }
-        }
+        self.ports.open_web();
         self.provision = provision;
         self.letterbox = letterbox().ok();
         self.start_ms = Some(now_ms);
@@ -132,7 +141,7 @@ impl Mail {
         }
     }
 
-    /// Starts maild and hands everything over. It serves when it has all.
+    /// Starts maild and hands over what does not depend on whether the box is claimed.
     fn start(
         &mut self,
         host_name: &HostName,
@@ -140,15 +149,12 @@ impl Mail {
         now_ms: u64,
     ) -> io::Result<()> {
         // What can fail comes before the start: a maild that is running is one that is kept.
-        for (port, listener) in &mut self.listeners {
-            // It is shared with the maild before, which may have been taken over and have broken it.
-            network::mend(listener, *port)?;
-        }
+        self.ports.mend()?;
         let provision = match &self.provision {
             // Opened anew each time: the one before has read its descriptor to the end.
             Some(Provision { file, octets, .. }) => {
                 let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-                Some((file, *octets))
+                Some((file, *octets, ProvisionOrigin::Stick))
             }
             None => None,
         };
@@ -156,12 +162,11 @@ impl Mail {
         (self.alive_ms, self.aborted_ms) = (None, None);
         let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
             && child.send(&addresses_message(addresses), &[])
-            && child.send(&ToMaild::Boot(self.boot), &[]);
-        for (port, listener) in &self.listeners {
-            is_sent &= child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]);
-        }
-        if let Some((file, octets)) = provision {
-            is_sent &= child.send(&ToMaild::Provision { octets }, &[file.as_fd()]);
+            && child.send(&ToMaild::Boot(self.boot), &[])
+            && child.send(&self.clock(), &[])
+            && self.ports.hand_web(&child);
+        if let Some((file, octets, origin)) = provision {
+            is_sent &= child.send(&ToMaild::Provision { octets, origin }, &[file.as_fd()]);
         }
         if let Some(letterbox) = &self.letterbox {
             is_sent &= child.send(&ToMaild::Letterbox, &[letterbox.as_fd()]);
@@ -195,6 +200,54 @@ impl Mail {
         }
     }
 
+    /// How far the clock can be trusted; a running maild is told when that changes.
+    pub(crate) fn tell_clock(&mut self, is_synced: bool) {
+        if self.is_clock_synced != is_synced {
+            self.is_clock_synced = is_synced;
+            self.clock_was_set();
+        }
+    }
+
+    /// The clock was set: what maild reckons by it is to be reckoned anew.
+    pub(crate) fn clock_was_set(&self) {
+        if let Some(child) = &self.child {
+            child.send(&self.clock(), &[]);
+        }
+    }
+
+    fn clock(&self) -> ToMaild {
+        ToMaild::Clock {
+            is_synced: self.is_clock_synced,
+        }
+    }
+
+    /// The box has another name.
+    pub(crate) fn tell_host_name(&self, host_name: &HostName) {
+        if let Some(child) = &self.child {
+            child.send(&ToMaild::HostName(host_name.clone()), &[]);
+        }
+    }
+
+    /// The button was pressed; whether maild has waited for that, so that it means nothing else.
+    pub(crate) fn take_button(&mut self, now_ms: u64) -> bool {
+        let is_awaited = self
+            .await_button_ms
+            .take()
+            .is_some_and(|until_ms| now_ms < until_ms);
+        match &self.child {
+            Some(child) if is_awaited => child.send(&ToMaild::Button, &[]),
+            _ => false,
+        }
+    }
+
+    /// What it has said cannot be followed: it is ended, as for any other breach of the contract.
+    pub(crate) fn refuse(&self, why: &str, console: &mut Console) {
+        if let Some(child) = &self.child {
+            console.line(&format!("maild is ended: {why}."));
+            child.signal(Signal::SIGKILL);
+        }
+    }
+
     /// What became of an update. A maild that was started since does not wait for it, and may know it all the same.
     pub(crate) fn tell_update(&self, is_taken: bool, text: &str) {
         if let Some(child) = &self.child {
@@ -225,18 +278,38 @@ impl Mail {
 
     fn follow(&mut self, message: FromMaild, now_ms: u64) {
         match message {
+            FromMaild::Opened { is_claimed } => self.opened(is_claimed),
             FromMaild::Ready { fingerprint } => {
                 self.fingerprint = Some(fingerprint);
-                self.is_ready = true;
+                (self.is_ready, self.is_announced) = (true, false);
                 self.alive_ms = Some(now_ms);
             }
-            FromMaild::Status(status) => self.status = status.lines.into_iter().collect(),
+            FromMaild::Status(status) => self.status = status,
             FromMaild::Alive => self.alive_ms = Some(now_ms),
             FromMaild::SelfTest { is_ok, which } => {
                 let which = which.as_str().to_owned();
                 self.events.push(Event::SelfTest { is_ok, which });
             }
             FromMaild::ApplyUpdate { octets } => self.events.push(Event::Update { octets }),
+            FromMaild::SetName(name) => self.events.push(Event::Name(name)),
+            FromMaild::SetNetwork(settings) => self.events.push(Event::Network(settings)),
+            FromMaild::AwaitButton { seconds } => {
+                self.await_button_ms = (seconds > 0).then(|| now_ms + u64::from(seconds) * 1000);
+            }
+        }
+    }
+
+    /// The house is open. Mail comes to a box that has an owner, and to no other.
+    fn opened(&mut self, is_claimed: bool) {
+        self.is_claimed = Some(is_claimed);
+        if is_claimed {
+            self.ports.open_mail();
+        }
+        let Some(child) = &self.child else { return };
+        let is_sent = (!is_claimed || self.ports.hand_mail(child)) && child.send(&ToMaild::Serve, &[]);
+        if !is_sent {
+            // It has ended meanwhile, which is told when it is reaped.
+            child.signal(Signal::SIGKILL);
         }
     }
 
@@ -268,6 +341,7 @@ impl Mail {
             console.line(&format!("maild: {line}"));
         }
         (self.is_ready, self.is_announced) = (false, false);
+        self.await_button_ms = None;
         let how = ending(status);
         if self.is_stopping {
             if !status.success() {
@@ -305,7 +379,7 @@ impl Mail {
         if !self.is_ready || self.is_stopping || std::mem::replace(&mut self.is_announced, true) {
             return None;
         }
-        let ports: Vec<String> = self.ports().iter().map(u16::to_string).collect();
+        let ports: Vec<String> = self.ports.numbers().iter().map(u16::to_string).collect();
         Some(format!("LISTENING {}", ports.join(" ")))
     }
 
@@ -319,15 +393,25 @@ impl Mail {
     }
 
     pub(crate) fn ports(&self) -> Vec<u16> {
-        self.listeners.iter().map(|(port, _)| *port).collect()
+        self.ports.numbers()
     }
 
     pub(crate) fn fingerprint(&self) -> Option<[u8; FINGERPRINT_OCTETS]> {
         self.fingerprint
     }
 
+    /// Whether the box has an owner; nothing before maild has said so.
+    pub(crate) fn is_claimed(&self) -> Option<bool> {
+        self.is_claimed
+    }
+
+    /// Whether maild wants somebody to look.
+    pub(crate) fn needs_attention(&self) -> bool {
+        self.status.needs_attention
+    }
+
     pub(crate) fn status(&self) -> &[ConsoleLine] {
-        &self.status
+        &self.status.lines
     }
 
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
@@ -336,18 +420,8 @@ impl Mail {
             .clone()
             .filter(|_| self.restarts.is_troubled())
             .map(Trouble::MaildEnds);
-        self.closed.iter().cloned().chain(ends).collect()
+        self.ports.troubles().iter().cloned().chain(ends).collect()
     }
-}
-
-/// A memory file for an update. Its size is fixed, so that nobody who holds it can make it take all memory.
-fn letterbox() -> io::Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let file = memfd_create("update", flags)?;
-    ftruncate(&file, UPDATE_OCTETS_MAX.into())?;
-    let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file)
 }
 
 /// The first addresses; a box has a handful.
@@ -357,24 +431,4 @@ fn addresses_message(addresses: &[(String, IpAddr, u8)]) -> ToMaild {
         prefix: *prefix,
     });
     ToMaild::Addresses(Addresses(list.take(ADDRESSES_MAX).collect()))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-
-    use super::*;
-
-    #[test]
-    fn a_letterbox_holds_the_largest_update_and_cannot_be_made_to_hold_more() {
-        let letterbox = File::from(letterbox().unwrap());
-        let last = u64::from(UPDATE_OCTETS_MAX) - 1;
-        letterbox.write_all_at(b"x", last).unwrap();
-        letterbox.write_at(b"x", last + 1).unwrap_err();
-        letterbox.set_len(last + 2).unwrap_err();
-        letterbox.set_len(0).unwrap_err();
-        // As large as a slot, which is what it is for.
-        assert_eq!(format::layout::SLOT_A.octets, u64::from(UPDATE_OCTETS_MAX));
-    }
 }
