@@ -1,0 +1,87 @@
+//! The listening sockets of the box. They are opened here, for good: clients that come while maild is away wait and are
+//! not refused.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use handoff::ToMaild;
+
+use crate::child::Child;
+use crate::network;
+use crate::trouble::{Trouble, reason};
+
+/// The ports of the web, open from the start: an unclaimed box is claimed there.
+const WEB: [u16; 0] = [];
+/// The ports of the mail service (P1). An unclaimed box does not have them open (AX2).
+const MAIL: [u16; 2] = [25, 993];
+
+/// All of them, in the order they were opened.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    open: Vec<(u16, OwnedFd)>,
+    closed: Vec<Trouble>,
+}
+
+impl Ports {
+    /// Opens those of the web.
+    pub(super) fn open_web(&mut self) {
+        self.open_all(&WEB);
+    }
+
+    /// Opens those of mail, where they are not.
+    pub(super) fn open_mail(&mut self) {
+        self.open_all(&MAIL);
+    }
+
+    fn open_all(&mut self, ports: &[u16]) {
+        for &port in ports {
+            let is_open = self.open.iter().any(|(open, _)| *open == port);
+            let trouble =
+                |trouble: &&Trouble| matches!(trouble, Trouble::Port { port: of, .. } if *of == port);
+            if is_open || self.closed.iter().find(trouble).is_some() {
+                continue;
+            }
+            match network::listener(port) {
+                Ok(listener) => self.open.push((port, listener)),
+                Err(error) => self.closed.push(Trouble::Port {
+                    port,
+                    reason: reason(&error),
+                }),
+            }
+        }
+    }
+
+    /// Opens anew what the maild before has broken: the sockets are shared with it.
+    pub(super) fn mend(&mut self) -> io::Result<()> {
+        self.open
+            .iter_mut()
+            .try_for_each(|(port, listener)| network::mend(listener, *port))
+    }
+
+    /// Hands over those of the web; whether maild took them.
+    pub(super) fn hand_web(&self, child: &Child) -> bool {
+        self.hand(child, &WEB)
+    }
+
+    /// Hands over those of mail.
+    pub(super) fn hand_mail(&self, child: &Child) -> bool {
+        self.hand(child, &MAIL)
+    }
+
+    fn hand(&self, child: &Child, ports: &[u16]) -> bool {
+        let mut wanted = self.open.iter().filter(|(port, _)| ports.contains(port));
+        wanted.all(|(port, listener)| child.send(&ToMaild::Listener { port: *port }, &[listener.as_fd()]))
+    }
+
+    /// Those that are open, in order.
+    pub(super) fn numbers(&self) -> Vec<u16> {
+        let mut numbers: Vec<u16> = self.open.iter().map(|(port, _)| *port).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Those that could not be opened.
+    pub(super) fn troubles(&self) -> &[Trouble] {
+        &self.closed
+    }
+}
