@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 
-use handoff::{FromNetd, LEASE_SECONDS_FOREVER, Lease, ToNetd};
+use handoff::{FromNetd, HostName, Ipv4Settings, LEASE_SECONDS_FOREVER, Lease, ToNetd};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -101,7 +101,7 @@ impl Links {
     }
 
     /// Does what is due.
-    pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
+    pub(crate) fn tick(&mut self, host_name: &HostName, console: &mut Console, now_ms: u64) {
         for link in &mut self.list {
             // The kernel ends the address at the same time.
             if link
@@ -114,7 +114,7 @@ impl Links {
             }
             if link.child.is_none() && link.start_ms.is_some_and(|start_ms| start_ms <= now_ms) {
                 link.start_ms = None;
-                if let Err(error) = link.start(now_ms) {
+                if let Err(error) = link.start(host_name, now_ms) {
                     console.line(&format!(
                         "netd on {} could not be started: {error}",
                         link.card.name.as_str()
@@ -162,6 +162,10 @@ impl Links {
             Told::Message(received) => match received.message {
                 FromNetd::Lease(lease) => link.lease(&self.network, lease, console, now_ms),
                 FromNetd::LeaseLost => link.withdraw(&self.network),
+                FromNetd::AddressConflict { .. }
+                | FromNetd::Resolvers6 { .. }
+                | FromNetd::TimeSample { .. }
+                | FromNetd::NameConflict => {}
             },
             Told::Nothing => {}
             Told::Killed(why) => console.line(&format!("netd on {} {why}.", link.card.name.as_str())),
@@ -282,16 +286,18 @@ fn diagnose(
 }
 
 impl Link {
-    fn start(&mut self, now_ms: u64) -> std::io::Result<()> {
-        let [packets, renewals] = network::dhcp_sockets(&self.card)?;
+    fn start(&mut self, host_name: &HostName, now_ms: u64) -> std::io::Result<()> {
+        let sockets = network::link_sockets(&self.card)?;
         let child = Child::new(spawn(NETD)?, now_ms);
         let Card { index, mac, .. } = self.card;
         let link = ToNetd::Link {
             index,
             mac,
             name: self.card.name.clone(),
+            host_name: host_name.clone(),
+            ipv4: Ipv4Settings::Dynamic,
         };
-        if !child.send(&link, &[packets.as_fd(), renewals.as_fd()]) {
+        if !child.send(&link, &sockets.each_ref().map(AsFd::as_fd)) {
             // It has ended before it was told anything; that is told when it is reaped.
             child.signal(Signal::SIGKILL);
         }

@@ -121,11 +121,13 @@ pub(crate) fn ipv6_addresses() -> Vec<(String, IpAddr, u8)> {
     address::parse_if_inet6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default())
 }
 
-/// The sockets that netd needs for one card: the filtered packet socket and the UDP socket on port 68.
-pub(crate) fn dhcp_sockets(card: &Card) -> io::Result<[OwnedFd; 2]> {
+/// The sockets that netd needs for one card, in the order of `ToNetd::Link`.
+pub(crate) fn link_sockets(card: &Card) -> io::Result<[OwnedFd; 4]> {
     Ok([
         sockets::packet(card.index)?,
         sockets::renewal(card.name.as_str())?,
+        sockets::arp(card.index)?,
+        sockets::advertisements(card.name.as_str())?,
     ])
 }
 

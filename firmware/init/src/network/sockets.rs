@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, getsockopt, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, getsockopt,
+    listen, setsockopt, socket, sockopt,
 };
 
 use crate::bpf::instruction;
@@ -54,8 +54,30 @@ pub(super) fn packet(index: u32) -> io::Result<OwnedFd> {
     // Protocol 0: it hears nothing before it is bound, and so nothing that the filter has not passed.
     let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
     set_filter(&packet, &DHCP_FILTER)?;
-    bind_packet(&packet, index)?;
+    bind_packet(&packet, index, libc::ETH_P_IP)?;
     Ok(packet)
+}
+
+/// A packet socket on one interface that hears ARP and nothing else, whatever its owner tries.
+pub(super) fn arp(index: u32) -> io::Result<OwnedFd> {
+    let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    set_filter(&packet, &ARP_FILTER)?;
+    bind_packet(&packet, index, libc::ETH_P_ARP)?;
+    Ok(packet)
+}
+
+/// A raw ICMPv6 socket on one interface that hears router advertisements and nothing else, whatever its owner tries.
+pub(super) fn advertisements(interface: &str) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let raw = socket(
+        AddressFamily::Inet6,
+        SockType::Raw,
+        flags,
+        Some(SockProtocol::IcmpV6),
+    )?;
+    set_filter(&raw, &ADVERTISEMENT_FILTER)?;
+    setsockopt(&raw, sockopt::BindToDevice, &OsString::from(interface))?;
+    Ok(raw)
 }
 
 /// A UDP socket on port 68 of one interface that sends and hears nothing: see netd's README.
@@ -95,6 +117,32 @@ const DHCP_FILTER: [libc::sock_filter; 11] = {
     ]
 };
 
+/// Type ARP. The kernel gives a packet socket that is bound to a type nothing else, but its owner could bind it anew.
+const ARP_FILTER: [libc::sock_filter; 4] = {
+    use libc::{BPF_ABS, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
+    [
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, 12),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0x0806),
+        instruction(BPF_RET | BPF_K, 0, 0, 0xffff),
+        instruction(BPF_RET | BPF_K, 0, 0, 0),
+    ]
+};
+
+/// A raw IPv6 socket hears from the ICMPv6 header on; the filter reaches back to the IPv6 header for the hop limit, which
+/// is 255 only if no router was on the way (RFC 4861 §6.1.2). Type 134, code 0.
+const ADVERTISEMENT_FILTER: [libc::sock_filter; 6] = {
+    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
+    [
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, 0),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 134 << 8),
+        // SKF_NET_OFF of linux/filter.h: offsets from the network header.
+        instruction(BPF_LD | BPF_B | BPF_ABS, 0, 0, 0xfff0_0000 + 7),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 255),
+        instruction(BPF_RET | BPF_K, 0, 0, 0xffff),
+        instruction(BPF_RET | BPF_K, 0, 0, 0),
+    ]
+};
+
 const DEAF_FILTER: [libc::sock_filter; 1] = [instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)];
 
 /// Attaches a filter and locks it: without that, whoever holds the socket could take the filter off (socket(7)).
@@ -126,13 +174,13 @@ fn set_option<T>(socket: &OwnedFd, name: libc::c_int, value: &T) -> io::Result<(
     Ok(())
 }
 
-/// Binds a packet socket to IPv4 on one interface. nix has no way to make the address.
+/// Binds a packet socket to one type (`ETH_P_IP`) on one interface. nix has no way to make the address.
 #[allow(unsafe_code)]
-fn bind_packet(socket: &OwnedFd, index: u32) -> io::Result<()> {
+fn bind_packet(socket: &OwnedFd, index: u32, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: all fields of sockaddr_ll are integers, for which zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
-    address.sll_protocol = u16::try_from(libc::ETH_P_IP).map_err(|_| Errno::EINVAL)?.to_be();
+    address.sll_protocol = u16::try_from(kind).map_err(|_| Errno::EINVAL)?.to_be();
     address.sll_ifindex = i32::try_from(index).map_err(|_| Errno::ENODEV)?;
     let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
     // SAFETY: the pointer and the length describe `address`, which lives until the call returns.

@@ -151,7 +151,7 @@ impl Machine {
         let verdict = self.standing.tick(now_ms);
         self.follow(verdict);
         self.mail.tell_boot(self.standing.message());
-        self.links.tick(&mut self.console, now_ms);
+        self.links.tick(&self.host_name, &mut self.console, now_ms);
         let addresses = self.links.addresses();
         if addresses != self.addresses {
             self.mail.tell_addresses(&addresses);
