@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use crate::disk::{device, node};
 
@@ -22,8 +23,24 @@ pub(crate) struct Partition(File);
 impl Partition {
     /// Opens the partition of this kernel name for reading and writing.
     pub(crate) fn open(name: &str) -> io::Result<Self> {
-        let device = OpenOptions::new().read(true).write(true).open(node(name))?;
+        Self::at(&node(name))
+    }
+
+    /// The same, as the only worker: waits until no other has it open so.
+    pub(crate) fn open_alone(name: &str) -> io::Result<Self> {
+        let partition = Self::open(name)?;
+        partition.be_alone()?;
+        Ok(partition)
+    }
+
+    fn at(path: &Path) -> io::Result<Self> {
+        let device = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Self(device))
+    }
+
+    /// The kernel gives it to the next when this file is closed, or its process is gone (flock(2)).
+    fn be_alone(&self) -> io::Result<()> {
+        self.0.lock()
     }
 }
 
@@ -39,5 +56,26 @@ impl Raw for Partition {
     fn settle(&mut self) -> io::Result<()> {
         self.0.sync_all()?;
         Ok(device::forget_cached(&self.0)?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::TryLockError;
+
+    use super::*;
+
+    #[test]
+    fn a_partition_is_one_workers_at_a_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (one, other) = (
+            Partition::at(file.path()).unwrap(),
+            Partition::at(file.path()).unwrap(),
+        );
+        one.be_alone().unwrap();
+        assert!(matches!(other.0.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(one);
+        other.be_alone().unwrap();
     }
 }

@@ -26,15 +26,17 @@ use crate::trouble::{Trouble, reason};
 use crate::update::{self, FileSource, Rejection};
 use crate::version::Version;
 
-/// The raw partitions of the boot disk.
+/// The raw partitions of the boot disk, for one worker at a time: what one of them decides by, another must not change
+/// meanwhile. A stick that is slow to appear is looked at while the other slot is looked after; both would write to it.
 pub(super) fn raws(disk: &Disk) -> io::Result<Raws<Partition>> {
-    let open = |name: &str| {
+    let device = |name: &str| {
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no partition '{name}'"));
-        Partition::open(&disk.partition(name).ok_or_else(missing)?)
+        disk.partition(name).ok_or_else(missing)
     };
+    let open = |slot| Partition::open(&device(place(slot).name)?);
     Ok(Raws {
-        bootstate: open(BOOTSTATE.name)?,
-        slots: [open(place(Slot::A).name)?, open(place(Slot::B).name)?],
+        bootstate: Partition::open_alone(&device(BOOTSTATE.name)?)?,
+        slots: [open(Slot::A)?, open(Slot::B)?],
     })
 }
 
