@@ -196,6 +196,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
         fn what_maild_encodes_init_decodes(message in from_maild()) {
             prop_assert_eq!(FromMaild::decode(&message.encode()), Ok(message));

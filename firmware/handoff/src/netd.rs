@@ -350,6 +350,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
         fn what_init_encodes_netd_decodes(message in to_netd()) {
             prop_assert_eq!(ToNetd::decode(&message.encode()), Ok(message));

@@ -245,6 +245,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
         fn what_init_encodes_maild_decodes(message in to_maild()) {
             prop_assert_eq!(ToMaild::decode(&message.encode()), Ok(message));
