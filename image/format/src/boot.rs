@@ -1,8 +1,8 @@
 //! Which slot is started. Pure: the loader and the tests each give it a [`Media`].
 //!
 //! ```text
-//! read both copies ── none valid ──▶ both slots verified; the higher version, uncounted; init begins a new bootstate
-//!        │
+//! read both copies ── neither valid ──▶ both slots verified: a new one, the higher version first, three tries for each
+//!        │                                 (they could not even be read: each once, without counting)
 //!        ▼
 //! for each slot by priority that is good or has tries left:
 //!    not good: one try less → write, flush, read back    ── impossible ──▶ next slot   (a good one is not counted)
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! # Invariants
-//! - A slot that is not known to be good is never started without a try less on the disk.
+//! - A slot that is not known to be good is never started without a try less on the disk, as long as another one can be.
 //! - What is started was verified in memory and is not read again.
 //! - The newest valid copy of the bootstate is never written over.
 
@@ -45,7 +45,7 @@ pub enum Attempt {
     Good,
     /// It is on trial, and this is its n-th try; the first is 1.
     Trial(u8),
-    /// It is not good and was not counted: nothing else can be started, or the bootstate is lost.
+    /// It is not good and was not counted: nothing else can be started, or nothing can be written down.
     Uncounted,
 }
 
@@ -71,7 +71,9 @@ pub fn boot(media: &mut impl Media) {
     let found = Found::new(first.as_ref(), second.as_ref());
     let Some(state) = found.state else {
         media.report(Event::BootstateLost);
-        return by_version(media);
+        // What cannot be read may be whole, and is not written over.
+        let is_lost = first.is_some() && second.is_some();
+        return by_version(media, is_lost.then_some(found));
     };
     for (copy, torn) in Copy::ALL.into_iter().zip(found.torn) {
         if torn {
@@ -144,15 +146,21 @@ fn uncounted(media: &mut impl Media, slot: Slot, state: &State) {
     media.report(Event::PassedOver(slot, fault));
 }
 
-/// Without a bootstate: the higher version of those that verify. The floors are lost with it.
-fn by_version(media: &mut impl Media) {
+/// Without a bootstate: the higher version of those that verify, and then the other. A new state is begun in place of the one
+/// that was lost: without counting, a version that does not come up would be started again and again, whatever lies beside
+/// it. The floors are lost with it.
+fn by_version(media: &mut impl Media, lost: Option<Found>) {
     let versions = Slot::ALL.map(|slot| media.load(slot, 0, 0));
-    let mut order = Slot::ALL;
-    if versions[1].unwrap_or(0) > versions[0].unwrap_or(0) {
-        order.reverse();
+    let first = if versions[1].unwrap_or(0) > versions[0].unwrap_or(0) {
+        Slot::B
+    } else {
+        Slot::A
+    };
+    let state = State::regained(first);
+    if let Some(lost) = lost {
+        return by_priority(media, lost, state);
     }
-    let state = State::default();
-    for slot in order {
+    for slot in state.order() {
         uncounted(media, slot, &state);
     }
 }

@@ -220,18 +220,18 @@ impl State {
         state
     }
 
-    /// As it is begun anew when both copies were lost and `running` was found by its version: it must show again that
-    /// it is good, and so must the other.
-    pub fn regained(running: Slot) -> Self {
+    /// As it is begun anew when both copies were lost and `first` holds the higher version: it must show again that it is
+    /// good, and so must the other.
+    pub fn regained(first: Slot) -> Self {
         let mut state = Self::default();
-        for (slot, priority) in [(running, 2), (running.other(), 1)] {
+        for (slot, priority) in [(first, 2), (first.other(), 1)] {
             *state.slot_mut(slot) = SlotState {
                 priority,
                 tries: TRIES,
                 ..SlotState::default()
             };
         }
-        state.last = Some(running);
+        state.last = Some(first);
         state
     }
 

@@ -226,7 +226,7 @@ fn d25_without_a_bootstate_the_newer_version_runs_and_begins_a_new_one(_stage: &
     }
     booted.power_on()?;
     booted.says("BOTH COPIES OF THE BOOTSTATE ARE LOST")?;
-    booted.starts(Slot::B, None)?;
+    booted.starts(Slot::B, Some(1))?;
     booted.says("LISTENING")?;
     booted.press_power_button()?;
     let state: State = booted.card().bootstate()?;

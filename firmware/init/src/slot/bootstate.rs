@@ -27,9 +27,11 @@ pub(crate) struct Mended {
 impl Mended {
     /// What people are told.
     pub(crate) fn sentence(&self) -> Option<&'static str> {
+        // The loader begins a new one, of which one copy is there: nothing in it is good, as never else.
+        let is_new = self.state.slots.iter().all(|slot| !slot.is_good);
         match self.torn {
             [false, false] => None,
-            [true, true] => Some(
+            [first, second] if first && second || is_new => Some(
                 "Both copies of the bootstate were damaged. It was begun anew: both versions have to show again that they work.",
             ),
             _ => Some("A copy of the bootstate was damaged, by a power cut perhaps. It was written again."),
@@ -109,8 +111,11 @@ pub(crate) fn mend(raw: &mut impl Raw, running: Slot) -> io::Result<Mended> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use format::boot::boot;
+    use format::bootstate::TRIES;
+
     use super::*;
-    use crate::slot::testing::Memory;
+    use crate::slot::testing::{Box, Made, Memory};
 
     const OCTETS: usize = 8 << 20;
 
@@ -155,6 +160,20 @@ mod tests {
         let state = found.state.unwrap();
         assert_eq!(state.order()[0], Slot::B);
         assert!(!state.slot(Slot::B).is_good && state.slot(Slot::B).is_bootable());
+    }
+
+    #[test]
+    fn d25_what_the_loader_began_anew_is_said_to_be() {
+        let mut disk = Box::with(&Made::version(11), &Made::version(12));
+        for copy in Copy::ALL {
+            disk.raws.bootstate.durable_mut(copy.at() + 100, &[1]);
+        }
+        boot(&mut disk);
+        assert_eq!(disk.started, Some((Slot::B, 12)));
+        let mended = mend(&mut disk.raws.bootstate, Slot::B).unwrap();
+        assert_eq!(mended.state.slot(Slot::B).tries, TRIES - 1);
+        assert!(mended.sentence().unwrap().contains("Both copies"));
+        assert_eq!(mend(&mut disk.raws.bootstate, Slot::B).unwrap().sentence(), None);
     }
 
     #[test]

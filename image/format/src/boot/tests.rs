@@ -15,14 +15,21 @@ struct Machine {
     versions: [Result<u64, Fault>; 2],
     /// Octets of the next write after which the power goes.
     cut_at: Option<usize>,
-    writes_fail: bool,
-    /// Writes seem to go well and change nothing.
-    writes_vanish: bool,
+    ill: Option<Ill>,
     /// Whether the firmware refuses to start a kernel.
     refuses: [bool; 2],
     is_off: bool,
     started: Vec<(Slot, Attempt)>,
     events: Vec<Event>,
+}
+
+/// What may be wrong with the part of the disk where the bootstate is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ill {
+    ReadsFail,
+    WritesFail,
+    /// Writes seem to go well and change nothing.
+    WritesVanish,
 }
 
 impl Machine {
@@ -33,8 +40,7 @@ impl Machine {
             copies: [state.encode(), older.encode()],
             versions: [Ok(1), Ok(2)],
             cut_at: None,
-            writes_fail: false,
-            writes_vanish: false,
+            ill: None,
             refuses: [false; 2],
             is_off: false,
             started: Vec::new(),
@@ -71,14 +77,14 @@ impl Machine {
 
 impl Media for Machine {
     fn read_copy(&mut self, copy: Copy) -> Option<[u8; COPY_OCTETS]> {
-        (!self.is_off).then(|| self.copies[copy as usize])
+        (!self.is_off && self.ill != Some(Ill::ReadsFail)).then(|| self.copies[copy as usize])
     }
 
     fn write_copy(&mut self, copy: Copy, octets: &[u8; COPY_OCTETS]) -> bool {
-        if self.is_off || self.writes_fail {
+        if self.is_off || self.ill == Some(Ill::WritesFail) {
             return false;
         }
-        if self.writes_vanish {
+        if self.ill == Some(Ill::WritesVanish) {
             return true;
         }
         let length = self.cut_at.unwrap_or(COPY_OCTETS);
@@ -210,9 +216,9 @@ fn d26_a_version_below_the_floor_is_not_started_even_as_a_last_resort() {
 #[test]
 fn d25_a_try_that_cannot_be_written_is_not_made() {
     let mut vanishing = Machine::new(&on_trial());
-    vanishing.writes_vanish = true;
+    vanishing.ill = Some(Ill::WritesVanish);
     let mut failing = Machine::new(&on_trial());
-    failing.writes_fail = true;
+    failing.ill = Some(Ill::WritesFail);
     for machine in [&mut vanishing, &mut failing] {
         assert_eq!(machine.boot(), Some((Slot::A, Attempt::Good)));
         assert!(machine.events.contains(&Event::NotCounted(Slot::B)));
@@ -235,9 +241,38 @@ fn d25_without_a_bootstate_the_higher_version_that_verifies_runs() {
         let mut machine = Machine::new(&State::flashed());
         machine.copies = [[0xff; COPY_OCTETS], [0; COPY_OCTETS]];
         machine.versions = versions;
-        assert_eq!(machine.boot(), expected.map(|slot| (slot, Attempt::Uncounted)));
+        assert_eq!(machine.boot(), expected.map(|slot| (slot, Attempt::Trial(1))));
         assert_eq!(machine.events[0], Event::BootstateLost);
     }
+}
+
+#[test]
+fn d25_without_a_bootstate_a_version_that_does_not_come_up_is_not_started_for_ever() {
+    let lost = || {
+        let mut machine = Machine::new(&State::flashed());
+        machine.copies = [[0xff; COPY_OCTETS], [0; COPY_OCTETS]];
+        machine
+    };
+    let mut machine = lost();
+    for number in 1..=TRIES {
+        assert_eq!(machine.boot(), Some((Slot::B, Attempt::Trial(number))));
+    }
+    assert_eq!(machine.boot(), Some((Slot::A, Attempt::Trial(1))));
+    machine.change(|state| state.mark_good(Slot::A));
+    assert_eq!(machine.boot(), Some((Slot::A, Attempt::Good)));
+    // On a disk that takes no writes it is started all the same.
+    let mut failing = lost();
+    failing.ill = Some(Ill::WritesFail);
+    assert_eq!(failing.boot(), Some((Slot::B, Attempt::Uncounted)));
+}
+
+#[test]
+fn d25_a_bootstate_that_cannot_be_read_is_not_written_over() {
+    let mut machine = Machine::new(&on_trial());
+    let copies = machine.copies;
+    machine.ill = Some(Ill::ReadsFail);
+    assert_eq!(machine.boot(), Some((Slot::B, Attempt::Uncounted)));
+    assert_eq!(machine.copies, copies);
 }
 
 #[test]
@@ -319,7 +354,7 @@ proptest! {
             *state.slot_mut(slot) = SlotState { priority, tries, is_good, fault: None };
         }
         let mut machine = Machine::new(&state);
-        machine.writes_fail = writes_fail;
+        machine.ill = writes_fail.then_some(Ill::WritesFail);
         machine.versions = verifies.map(|verifies| if verifies { Ok(1) } else { Err(Fault::Hash) });
         for (copy, torn) in machine.copies.iter_mut().zip(torn) {
             copy[0] ^= u8::from(torn);
@@ -329,7 +364,8 @@ proptest! {
         if let Some((slot, attempt)) = started {
             prop_assert!(verifies[slot as usize]);
             // What is on trial is counted, unless nothing else is left.
-            let is_counted = machine.found().state.is_some_and(|now| now.slot(slot).tries < state.slot(slot).tries);
+            let before = if torn == [true, true] { TRIES } else { state.slot(slot).tries };
+            let is_counted = machine.found().state.is_some_and(|now| now.slot(slot).tries < before);
             prop_assert!(!matches!(attempt, Attempt::Trial(_)) || is_counted);
         }
     }
