@@ -149,6 +149,22 @@ mod tests {
         assert_eq!(datagram(&frame), Some(&b"payload"[..]));
     }
 
+    /// RFC 2131 §4.1: with the broadcast flag clear, a server sends to the offered address and our hardware address;
+    /// some do the one or the other whatever the flag says.
+    #[test]
+    fn an_answer_is_found_whether_it_was_sent_to_everybody_or_to_us() {
+        let broadcast = answer(b"payload");
+        let mut unicast = broadcast.clone();
+        unicast[..6].copy_from_slice(&[0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        unicast[30..34].copy_from_slice(&[192, 0, 2, 15]);
+        unicast[24..26].fill(0);
+        let sum = checksum(&[&unicast[14..34]]);
+        unicast[24..26].copy_from_slice(&sum.to_be_bytes());
+        for frame in [broadcast, unicast] {
+            assert_eq!(datagram(&frame), Some(&b"payload"[..]));
+        }
+    }
+
     #[test]
     fn ip_options_are_stepped_over() {
         let mut frame = answer(b"payload");
@@ -179,6 +195,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
         #[test]
         fn random_frames_never_panic(mut frame in vec(any::<u8>(), 0..120)) {
             datagram(&frame);

@@ -8,14 +8,16 @@
 //!                                  44  sname, 64 octets       all numbers big-endian
 //! ```
 //!
-//! The codec is ours: of a message we need eight options, and dhcproto, the one library for this, panics on some
+//! The codec is ours: of a message we need ten options, and dhcproto, the one library for this, panics on some
 //! answers (`assert!(len == 3)` for option 94) and brings ICU tables along. It is the oracle of the tests instead.
 //!
 //! Source: RFC 2131 §2, RFC 2132, RFC 3396.
 
 use std::net::Ipv4Addr;
 
-use handoff::{DNS_MAX, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, is_unicast};
+use handoff::{DNS_MAX, HostName, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, is_unicast};
+
+use crate::count::Malformed;
 
 const YIADDR_AT: usize = 16;
 const CHADDR_AT: usize = 28;
@@ -39,7 +41,9 @@ const PAD: u8 = 0;
 const SUBNET_MASK: u8 = 1;
 const ROUTER: u8 = 3;
 const DNS: u8 = 6;
+const HOST_NAME: u8 = 12;
 const INTERFACE_MTU: u8 = 26;
+const NTP: u8 = 42;
 const REQUESTED_ADDRESS: u8 = 50;
 const LEASE_TIME: u8 = 51;
 const OVERLOAD: u8 = 52;
@@ -55,14 +59,20 @@ const END: u8 = 255;
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
+const DECLINE: u8 = 4;
 const ACK: u8 = 5;
 const NAK: u8 = 6;
 
+/// The most time servers that are taken from a lease: four are enough to find the one that lies.
+pub(crate) const NTP_MAX: usize = 4;
+
 /// A message to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     pub(super) kind: RequestKind,
     pub(super) mac: [u8; 6],
+    /// What people may find the box by in the list of their router.
+    pub(super) name: &'a HostName,
     pub(super) xid: u32,
     /// Seconds since we began to look for an address.
     pub(super) secs: u16,
@@ -77,9 +87,11 @@ pub(super) enum RequestKind {
     Select { address: Ipv4Addr, server: Ipv4Addr },
     /// I have this address and want to keep it. Renewing and rebinding differ only in whom it is sent to.
     Extend { address: Ipv4Addr },
+    /// Somebody else uses the address that this server gave me.
+    Decline { address: Ipv4Addr, server: Ipv4Addr },
 }
 
-impl Request {
+impl Request<'_> {
     /// The message as a UDP payload.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut octets = vec![0; OPTIONS_AT];
@@ -91,8 +103,12 @@ impl Request {
         octets[COOKIE_AT..OPTIONS_AT].copy_from_slice(&COOKIE);
         match self.kind {
             RequestKind::Discover => octets.extend([MESSAGE_TYPE, 1, DISCOVER]),
-            RequestKind::Select { address, server } => {
-                octets.extend([MESSAGE_TYPE, 1, REQUEST, REQUESTED_ADDRESS, 4]);
+            RequestKind::Select { address, server } | RequestKind::Decline { address, server } => {
+                let kind = match self.kind {
+                    RequestKind::Decline { .. } => DECLINE,
+                    _ => REQUEST,
+                };
+                octets.extend([MESSAGE_TYPE, 1, kind, REQUESTED_ADDRESS, 4]);
                 octets.extend(address.octets());
                 octets.extend([SERVER_ID, 4]);
                 octets.extend(server.octets());
@@ -105,8 +121,15 @@ impl Request {
         // RFC 2132 §9.14. Always sent, so that the server keeps knowing us as one client.
         octets.extend([CLIENT_ID, 7, ETHERNET]);
         octets.extend(self.mac);
-        octets.extend([PARAMETERS, 7, SUBNET_MASK, ROUTER, DNS, INTERFACE_MTU]);
-        octets.extend([LEASE_TIME, RENEWAL_TIME, REBINDING_TIME, END]);
+        // RFC 2131 §4.4.1, table 5: a DECLINE asks for nothing, and names nobody.
+        if !matches!(self.kind, RequestKind::Decline { .. }) {
+            let name = self.name.as_str().as_bytes();
+            octets.extend([HOST_NAME, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+            octets.extend(name);
+            octets.extend([PARAMETERS, 8, SUBNET_MASK, ROUTER, DNS, INTERFACE_MTU, NTP]);
+            octets.extend([LEASE_TIME, RENEWAL_TIME, REBINDING_TIME]);
+        }
+        octets.push(END);
         octets.resize(octets.len().max(OCTETS_MIN), PAD);
         octets
     }
@@ -131,6 +154,8 @@ pub(super) enum ReplyKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) lease: Lease,
+    /// Time servers, at most [`NTP_MAX`].
+    pub(super) ntp: Vec<Ipv4Addr>,
     /// Whom to ask for renewal.
     pub(super) server: Ipv4Addr,
     /// T1 of RFC 2131 §4.4.5.
@@ -140,30 +165,41 @@ pub(super) struct Terms {
 }
 
 impl Reply {
-    /// The answer in a UDP payload, or nothing when it is not for us or cannot be used.
-    pub(super) fn decode(payload: &[u8], mac: [u8; 6]) -> Option<Self> {
-        let (header, _) = payload.split_at_checked(OPTIONS_AT)?;
-        if header[..3] != [BOOT_REPLY, ETHERNET, 6]
-            || header[CHADDR_AT..CHADDR_AT + 6] != mac
-            || header[COOKIE_AT..] != COOKIE
-        {
-            return None;
+    /// The answer in a UDP payload; nothing when it is for another client, or not for clients at all.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is for us, as far as one can see, and cannot be used.
+    pub(super) fn decode(payload: &[u8], mac: [u8; 6]) -> Result<Option<Self>, Malformed> {
+        let (header, _) = payload.split_at_checked(OPTIONS_AT).ok_or(Malformed)?;
+        if header[0] == BOOT_REQUEST || header[CHADDR_AT..CHADDR_AT + 6] != mac {
+            return Ok(None);
         }
-        let options = Options::of(payload)?;
-        let kind = match options.u8(MESSAGE_TYPE)? {
-            OFFER => ReplyKind::Offer {
-                address: unicast(v4(&header[YIADDR_AT..])?)?,
+        if header[..3] != [BOOT_REPLY, ETHERNET, 6] || header[COOKIE_AT..] != COOKIE {
+            return Err(Malformed);
+        }
+        let options = Options::of(payload).ok_or(Malformed)?;
+        let kind = ReplyKind::of(header, &options).ok_or(Malformed)?;
+        let xid = *header[4..].first_chunk().ok_or(Malformed)?;
+        Ok(Some(Self {
+            xid: u32::from_be_bytes(xid),
+            kind,
+        }))
+    }
+}
+
+impl ReplyKind {
+    fn of(header: &[u8], options: &Options<'_>) -> Option<Self> {
+        let address = v4(&header[YIADDR_AT..])?;
+        Some(match options.u8(MESSAGE_TYPE)? {
+            OFFER => Self::Offer {
+                address: unicast(address)?,
                 server: options.address(SERVER_ID)?,
             },
-            ACK => ReplyKind::Ack(terms(v4(&header[YIADDR_AT..])?, &options)?),
-            NAK => ReplyKind::Nak {
+            ACK => Self::Ack(terms(address, options)?),
+            NAK => Self::Nak {
                 server: options.address(SERVER_ID),
             },
             _ => return None,
-        };
-        Some(Self {
-            xid: u32::from_be_bytes(*header[4..].first_chunk()?),
-            kind,
         })
     }
 }
@@ -190,6 +226,7 @@ fn terms(address: Ipv4Addr, options: &Options<'_>) -> Option<Terms> {
     };
     Some(Terms {
         lease,
+        ntp: options.addresses(NTP).take(NTP_MAX).collect(),
         server: options.address(SERVER_ID)?,
         renew_seconds,
         rebind_seconds,
@@ -349,10 +386,10 @@ mod tests {
     }
 
     fn acknowledged(payload: &[u8]) -> Terms {
-        let Some(Reply {
+        let Ok(Some(Reply {
             kind: ReplyKind::Ack(terms),
             ..
-        }) = Reply::decode(payload, MAC)
+        })) = Reply::decode(payload, MAC)
         else {
             panic!("no acknowledgement in {payload:?}")
         };
@@ -402,10 +439,10 @@ mod tests {
         acknowledged(&whole);
         for length in [0, 1, 2, 3, 4, 5] {
             let cut = &whole[..OPTIONS_AT + PLAIN.len() + length];
-            assert_eq!(Reply::decode(cut, MAC).is_some(), length == 0, "{length}");
+            assert_eq!(Reply::decode(cut, MAC).is_ok(), length == 0, "{length}");
         }
         for length in 0..OPTIONS_AT {
-            assert_eq!(Reply::decode(&whole[..length], MAC), None);
+            assert_eq!(Reply::decode(&whole[..length], MAC), Err(Malformed));
         }
     }
 
@@ -413,9 +450,38 @@ mod tests {
     fn an_option_of_the_wrong_length_is_no_value() {
         for spoilt in [&[53, 2, 5, 0][..], &[53, 0], &[]] {
             let octets = answer(&[spoilt, &PLAIN[3..]].concat());
-            assert_eq!(Reply::decode(&octets, MAC), None, "{spoilt:?}");
+            assert_eq!(Reply::decode(&octets, MAC), Err(Malformed), "{spoilt:?}");
         }
         let octets = answer(&[&PLAIN[..], &[26, 1, 5], &[1, 3, 255, 255, 255]].concat());
-        assert_eq!(Reply::decode(&octets, MAC), None, "a mask of three octets");
+        assert_eq!(
+            Reply::decode(&octets, MAC),
+            Err(Malformed),
+            "a mask of three octets"
+        );
+    }
+
+    #[test]
+    fn of_the_time_servers_of_a_lease_four_are_taken() {
+        let mut servers = vec![42, 24];
+        for last in [0, 1, 2, 3, 4, 5] {
+            // The first is nobody's address.
+            servers.extend([if last == 0 { 0 } else { 192 }, 0, 2, last]);
+        }
+        let ntp = acknowledged(&answer(&[&PLAIN[..], &servers].concat())).ntp;
+        let last: Vec<u8> = ntp.iter().map(|server| server.octets()[3]).collect();
+        assert_eq!(last, [1, 2, 3, 4]);
+        assert_eq!(acknowledged(&answer(&PLAIN)).ntp.len(), 0);
+    }
+
+    #[test]
+    fn what_is_for_another_client_or_for_a_server_is_not_malformed() {
+        let mut octets = answer(&PLAIN);
+        octets[CHADDR_AT] ^= 4;
+        assert_eq!(Reply::decode(&octets, MAC), Ok(None));
+        octets = answer(&[]);
+        octets[0] = BOOT_REQUEST;
+        assert_eq!(Reply::decode(&octets, MAC), Ok(None));
+        octets[0] = 3;
+        assert_eq!(Reply::decode(&octets, MAC), Err(Malformed));
     }
 }

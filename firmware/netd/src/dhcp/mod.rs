@@ -10,8 +10,10 @@ mod message;
 
 use std::net::Ipv4Addr;
 
-use handoff::{LEASE_SECONDS_FOREVER, Lease};
+use handoff::{HostName, LEASE_SECONDS_FOREVER, Lease};
 use message::{Reply, ReplyKind, Request, RequestKind, Terms};
+
+use crate::count::Malformed;
 
 /// RFC 2131 §4.1: the first retransmission after 4 s, then doubled up to 64 s, each give or take one second.
 const RETRY_MS_FIRST: u64 = 4_000;
@@ -42,12 +44,15 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Machine<R> {
     mac: [u8; 6],
+    name: HostName,
     random: R,
     xid: u32,
     /// When the search for an address, or the extension of the lease, began.
     began_ms: u64,
     state: State,
     held: Option<Held>,
+    /// The time servers that the lease names.
+    ntp: Vec<Ipv4Addr>,
     /// How often in a row a server refused what it had offered.
     refusals: u32,
 }
@@ -95,18 +100,45 @@ struct Times {
 impl<R: FnMut() -> u32> Machine<R> {
     /// A client that begins at once. RFC 2131 §4.4.1 would have it wait up to ten seconds, for the sake of many
     /// hosts that power up together. Deviation: an office has few, and waits for its mail.
-    pub(crate) fn new(mac: [u8; 6], mut random: R, now_ms: u64) -> Self {
+    pub(crate) fn new(mac: [u8; 6], name: HostName, mut random: R, now_ms: u64) -> Self {
         let xid = random();
         let state = State::Starting { at_ms: now_ms };
         Self {
             mac,
+            name,
             random,
             xid,
             began_ms: now_ms,
             state,
             held: None,
+            ntp: Vec::new(),
             refusals: 0,
         }
+    }
+
+    /// The name that servers are told from the next message on.
+    pub(crate) fn rename(&mut self, name: HostName) {
+        self.name = name;
+    }
+
+    /// The time servers of the lease in force (RFC 2132 §8.3), best first.
+    pub(crate) fn ntp(&self) -> &[Ipv4Addr] {
+        &self.ntp
+    }
+
+    /// Gives the lease back, because somebody else uses its address, and begins anew after `pause_ms`.
+    ///
+    /// RFC 2131 §4.4.4: by broadcast, and as a message of its own, which no server answers.
+    pub(crate) fn decline(&mut self, pause_ms: u64, now_ms: u64) -> Vec<Action> {
+        let Some(Held { address, server, .. }) = self.held else {
+            return Vec::new();
+        };
+        self.xid = (self.random)();
+        self.began_ms = now_ms;
+        let declined = self.request(RequestKind::Decline { address, server }, now_ms);
+        let mut actions = vec![Action::Broadcast(declined)];
+        actions.extend(self.lose(now_ms + pause_ms));
+        actions
     }
 
     /// When [`Machine::tick`] has something to do, if nothing is received before. `None`: never.
@@ -165,10 +197,15 @@ impl<R: FnMut() -> u32> Machine<R> {
     }
 
     /// Takes one datagram that came to port 68.
-    pub(crate) fn receive(&mut self, payload: &[u8], now_ms: u64) -> Vec<Action> {
-        let Some(reply) = Reply::decode(payload, self.mac) else {
-            return Vec::new();
-        };
+    ///
+    /// # Errors
+    /// [`Malformed`]: a message for us that cannot be used. Nothing has changed.
+    pub(crate) fn receive(&mut self, payload: &[u8], now_ms: u64) -> Result<Vec<Action>, Malformed> {
+        let reply = Reply::decode(payload, self.mac)?;
+        Ok(reply.map_or_else(Vec::new, |reply| self.answered(reply, now_ms)))
+    }
+
+    fn answered(&mut self, reply: Reply, now_ms: u64) -> Vec<Action> {
         if reply.xid != self.xid {
             return Vec::new();
         }
@@ -268,6 +305,7 @@ impl<R: FnMut() -> u32> Machine<R> {
                 .unwrap_or(lease.seconds)
                 .max(1);
         }
+        self.ntp = terms.ntp;
         self.held = Some(Held {
             address: lease.address,
             server: terms.server,
@@ -278,11 +316,12 @@ impl<R: FnMut() -> u32> Machine<R> {
         vec![Action::Lease(lease)]
     }
 
-    /// Gives the lease up and begins anew.
-    fn lose(&mut self, now_ms: u64) -> Vec<Action> {
+    /// Gives the lease up and begins anew at `at_ms`. When it expired or was refused, that is at once: the network
+    /// has changed, and the first try of a new search need not wait.
+    fn lose(&mut self, at_ms: u64) -> Vec<Action> {
         self.held = None;
-        // Expired or refused: the network has changed, and the first try of a new search need not wait.
-        self.state = State::Starting { at_ms: now_ms };
+        self.ntp.clear();
+        self.state = State::Starting { at_ms };
         vec![Action::LeaseLost]
     }
 
@@ -309,6 +348,7 @@ impl<R: FnMut() -> u32> Machine<R> {
         Request {
             kind,
             mac: self.mac,
+            name: &self.name,
             xid: self.xid,
             secs,
         }

@@ -29,7 +29,7 @@ impl Net {
         let next = Rc::new(Cell::new(1000));
         let random = move || next.replace(next.get() + 1);
         Self {
-            machine: Machine::new(MAC, Box::new(random), 0),
+            machine: Machine::new(MAC, name(), Box::new(random), 0),
             now_ms: 0,
             actions: Vec::new(),
         }
@@ -66,8 +66,15 @@ impl Net {
     }
 
     fn receive(&mut self, message: &v4::Message) -> &mut Self {
-        self.actions = self.machine.receive(&message.to_vec().unwrap(), self.now_ms);
+        // What is malformed has no actions.
+        let _ = self.hear(&message.to_vec().unwrap());
         self
+    }
+
+    fn hear(&mut self, octets: &[u8]) -> Result<(), Malformed> {
+        self.actions.clear();
+        self.actions = self.machine.receive(octets, self.now_ms)?;
+        Ok(())
     }
 
     /// The message that was sent, and whether to everybody.
@@ -89,6 +96,10 @@ impl Net {
     fn sent_kind(&self) -> MessageType {
         self.sent().0.opts().msg_type().unwrap()
     }
+}
+
+fn name() -> HostName {
+    HostName::new("postolka").unwrap()
 }
 
 fn reply(kind: MessageType, xid: u32) -> v4::Message {
@@ -154,7 +165,7 @@ fn unanswered_discovers_back_off_to_about_a_minute_for_ever() {
 #[test]
 fn the_jitter_spans_two_seconds() {
     for (random, expected) in [(0, 3000), (1000, 4000), (2000, 5000), (2001, 3000)] {
-        let mut machine = Machine::new(MAC, || random, 0);
+        let mut machine = Machine::new(MAC, name(), || random, 0);
         machine.tick(0);
         assert_eq!(machine.deadline_ms(), Some(expected));
     }
@@ -253,6 +264,94 @@ fn at_t1_the_own_server_is_asked_from_the_own_address() {
     assert!(!message.opts().contains(OptionCode::ServerIdentifier));
     assert_eq!(net.answer(MessageType::Ack, &[]).lease().seconds, 3600);
     assert_eq!(net.machine.deadline_ms(), Some(3_600_000));
+}
+
+#[test]
+fn the_gateway_the_name_servers_and_the_time_servers_may_change_at_a_renewal() {
+    let mut net = Net::bound();
+    assert_eq!(net.machine.ntp().len(), 0);
+    let terms = [
+        DhcpOption::Router(vec![OTHER]),
+        DhcpOption::DomainNameServer(vec![OTHER]),
+        DhcpOption::NtpServers(vec![SERVER, OTHER]),
+    ];
+    net.until_due().answer(MessageType::Ack, &terms);
+    let lease = net.lease();
+    assert_eq!((lease.address, lease.gateway), (OURS, Some(OTHER)));
+    assert_eq!(lease.dns[..], [OTHER]);
+    assert_eq!(net.machine.ntp(), [SERVER, OTHER]);
+    // A renewal that names none takes them back.
+    net.until_due().answer(MessageType::Ack, &[]);
+    assert_eq!(net.machine.ntp().len(), 0);
+}
+
+#[test]
+fn servers_are_told_the_name_and_asked_for_time_servers() {
+    let mut net = Net::new();
+    let asked = |net: &Net| {
+        let (message, _) = net.sent();
+        let Some(DhcpOption::ParameterRequestList(list)) =
+            message.opts().get(OptionCode::ParameterRequestList)
+        else {
+            panic!("nothing is asked for")
+        };
+        assert!(list.contains(&OptionCode::NtpServers));
+        let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) else {
+            panic!("no name")
+        };
+        name.clone()
+    };
+    assert_eq!(asked(net.until_due()), "postolka");
+    net.machine.rename(HostName::new("postolka-2").unwrap());
+    assert_eq!(asked(net.answer(MessageType::Offer, &[])), "postolka-2");
+    net.answer(MessageType::Ack, &[]);
+    assert_eq!(asked(net.until_due()), "postolka-2");
+}
+
+/// RFC 2131 §4.4.1, table 5, and §3.1 (5): at least ten seconds.
+#[test]
+fn a_lease_that_somebody_else_uses_is_declined_and_asked_for_again_later() {
+    let mut net = Net::bound();
+    let xid = net.xid();
+    net.actions = net.machine.decline(10_000, net.now_ms);
+    assert_eq!(net.actions.pop(), Some(Action::LeaseLost));
+    let (message, to) = net.sent();
+    assert_eq!(to, None);
+    assert_eq!(message.opts().msg_type(), Some(MessageType::Decline));
+    assert_eq!((message.ciaddr(), message.secs()), (Ipv4Addr::UNSPECIFIED, 0));
+    assert_ne!(message.xid(), xid);
+    let option = |code| message.opts().get(code);
+    assert_eq!(
+        option(OptionCode::RequestedIpAddress),
+        Some(&DhcpOption::RequestedIpAddress(OURS))
+    );
+    assert_eq!(
+        option(OptionCode::ServerIdentifier),
+        Some(&DhcpOption::ServerIdentifier(SERVER))
+    );
+    assert!(option(OptionCode::ClientIdentifier).is_some());
+    assert_eq!(option(OptionCode::ParameterRequestList), None);
+    assert_eq!(option(OptionCode::Hostname), None);
+    // An acknowledgement that was under way changes nothing any more.
+    net.answer(MessageType::Ack, &[]);
+    assert_eq!((net.actions.len(), net.machine.deadline_ms()), (0, Some(10_000)));
+    assert_eq!(net.until_due().sent_kind(), MessageType::Discover);
+    // There is nothing to give back any more.
+    assert_eq!(net.machine.decline(10_000, net.now_ms), []);
+}
+
+#[test]
+fn a_lease_is_declined_also_while_it_is_renewed_or_rebound() {
+    for until_ms in [1_800_000, 3_150_000] {
+        let mut net = Net::bound();
+        while net.now_ms < until_ms {
+            net.until_due();
+        }
+        net.actions = net.machine.decline(10_000, net.now_ms);
+        assert_eq!(net.actions.pop(), Some(Action::LeaseLost));
+        assert_eq!(net.sent_kind(), MessageType::Decline);
+        assert_eq!(net.machine.deadline_ms(), Some(until_ms + 10_000));
+    }
 }
 
 /// RFC 2131 §4.4.5: T1, half of the rest to T2 …, T2 by broadcast, …, expiry.
@@ -416,41 +515,79 @@ type Spoil = fn(&mut v4::Message);
 
 #[test]
 fn answers_that_are_not_for_us_or_not_complete_change_nothing() {
-    let spoils: [(&str, Spoil); 9] = [
-        ("request", |message| {
-            message.set_opcode(Opcode::BootRequest);
-        }),
-        ("transaction", |message| {
-            message.set_xid(message.xid() ^ 1);
-        }),
-        ("hardware address", |message| {
-            message.set_chaddr(&[1; 6]);
-        }),
-        ("hardware length", |message| {
-            message.set_chaddr(&[0x52; 16]);
-        }),
-        ("hardware type", |message| {
-            message.set_htype(HType::FibreChannel);
-        }),
-        ("no address", |message| {
-            message.set_yiaddr(Ipv4Addr::UNSPECIFIED);
-        }),
-        ("multicast address", |message| {
-            message.set_yiaddr(Ipv4Addr::new(224, 0, 0, 1));
-        }),
-        ("no server", |message| {
-            message.opts_mut().remove(OptionCode::ServerIdentifier);
-        }),
-        ("no type", |message| {
-            message.opts_mut().remove(OptionCode::MessageType);
-        }),
+    // The last column: whether it counts as malformed.
+    let spoils: [(&str, Spoil, bool); 9] = [
+        (
+            "request",
+            |message| {
+                message.set_opcode(Opcode::BootRequest);
+            },
+            false,
+        ),
+        (
+            "transaction",
+            |message| {
+                message.set_xid(message.xid() ^ 1);
+            },
+            false,
+        ),
+        (
+            "hardware address",
+            |message| {
+                message.set_chaddr(&[1; 6]);
+            },
+            false,
+        ),
+        (
+            "hardware length",
+            |message| {
+                message.set_chaddr(&[0x52; 16]);
+            },
+            false,
+        ),
+        (
+            "hardware type",
+            |message| {
+                message.set_htype(HType::FibreChannel);
+            },
+            true,
+        ),
+        (
+            "no address",
+            |message| {
+                message.set_yiaddr(Ipv4Addr::UNSPECIFIED);
+            },
+            true,
+        ),
+        (
+            "multicast address",
+            |message| {
+                message.set_yiaddr(Ipv4Addr::new(224, 0, 0, 1));
+            },
+            true,
+        ),
+        (
+            "no server",
+            |message| {
+                message.opts_mut().remove(OptionCode::ServerIdentifier);
+            },
+            true,
+        ),
+        (
+            "no type",
+            |message| {
+                message.opts_mut().remove(OptionCode::MessageType);
+            },
+            true,
+        ),
     ];
-    for (name, spoil) in spoils {
+    for (name, spoil, counts) in spoils {
         let mut net = Net::new();
         net.until_due();
         let mut message = reply(MessageType::Offer, net.xid());
         spoil(&mut message);
-        assert_eq!(net.receive(&message).actions, [], "{name}");
+        let is_malformed = net.hear(&message.to_vec().unwrap()).is_err();
+        assert_eq!((net.actions.len(), is_malformed), (0, counts), "{name}");
         assert!(matches!(net.machine.state, State::Selecting { .. }), "{name}");
     }
 }
@@ -461,7 +598,7 @@ fn a_hardware_length_beyond_the_field_is_refused() {
     net.until_due();
     let mut octets = reply(MessageType::Offer, net.xid()).to_vec().unwrap();
     octets[2] = 200;
-    assert_eq!(net.machine.receive(&octets, 0), []);
+    assert_eq!(net.hear(&octets), Err(Malformed));
 }
 
 #[test]
@@ -470,7 +607,7 @@ fn a_wrong_cookie_is_bootp_and_dropped() {
     net.until_due();
     let mut octets = reply(MessageType::Offer, net.xid()).to_vec().unwrap();
     octets[236] ^= 1;
-    assert_eq!(net.machine.receive(&octets, 0), []);
+    assert_eq!(net.hear(&octets), Err(Malformed));
 }
 
 #[test]
@@ -501,6 +638,7 @@ enum Event {
     Wait(u32),
     Answer(MessageType, u32),
     Noise(Vec<u8>),
+    Conflict,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -515,10 +653,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..10_000_000_u32).prop_map(Event::Wait),
         4 => (kind, seconds).prop_map(|(kind, seconds)| Event::Answer(kind, seconds)),
         1 => vec(any::<u8>(), 0..400).prop_map(Event::Noise),
+        1 => Just(Event::Conflict),
     ]
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
     /// Whatever happens: at most one datagram an event, news in the right order and in range, and never a standstill
     /// without a lease.
     #[test]
@@ -537,7 +678,11 @@ proptest! {
                 Event::Answer(kind, seconds) => {
                     net.answer(kind, &[DhcpOption::AddressLeaseTime(seconds)]);
                 }
-                Event::Noise(octets) => net.actions = net.machine.receive(&octets, net.now_ms),
+                Event::Noise(octets) => {
+                    let _ = net.hear(&octets);
+                }
+                // Only what is held can be given back.
+                Event::Conflict => net.actions = net.machine.decline(10_000, net.now_ms),
             }
             let mut sent = 0;
             for action in std::mem::take(&mut net.actions) {
@@ -572,7 +717,8 @@ proptest! {
     #[test]
     fn requests_decode_to_themselves(xid in any::<u32>(), secs in any::<u16>(), ip in any::<[u8; 4]>()) {
         let address = Ipv4Addr::from(ip);
-        let request = Request { kind: RequestKind::Extend { address }, mac: MAC, xid, secs };
+        let name = name();
+        let request = Request { kind: RequestKind::Extend { address }, mac: MAC, name: &name, xid, secs };
         let message = v4::Message::from_bytes(&request.encode()).unwrap();
         prop_assert_eq!((message.xid(), message.secs(), message.ciaddr()), (xid, secs, address));
         prop_assert_eq!(message.chaddr(), &MAC[..]);
@@ -586,6 +732,9 @@ proptest! {
         octets[236..240].copy_from_slice(&v4::MAGIC);
         let mut net = Net::new();
         net.until_due();
-        net.machine.receive(&octets, 0);
+        let before = net.machine.state;
+        if net.hear(&octets).is_err() {
+            prop_assert_eq!(net.machine.state, before);
+        }
     }
 }

@@ -1,0 +1,227 @@
+//! The running program: one loop that waits for init, for the network and for the time, and moves octets between them
+//! and the machines of the other modules, which are pure.
+//!
+//! # Invariants
+//! - Nothing here waits but the one `poll`, and for init to take a message.
+//! - Without news netd sleeps until the next deadline of a machine. A busy network wakes it for ARP at most once in
+//!   `ARP_REST_MS`, unless an address is being probed for.
+
+mod sockets;
+#[cfg_attr(not(test), expect(dead_code, reason = "for mDNS and SNTP, which come next"))]
+mod udp;
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+
+use handoff::{Addresses, Channel, FromNetd, HostName, Ipv4Settings, ReceiveError, Received, ToNetd};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+pub(crate) use sockets::Sockets;
+use sockets::{FRAME_OCTETS_MAX, frame, is_passing};
+
+use crate::clock::{now_ms, random};
+use crate::count::{Counts, Malformed, Protocol};
+use crate::ipv4::{self, Ipv4};
+use crate::packet;
+
+/// How long it sleeps at most: `poll` takes an int of milliseconds.
+const SLEEP_MS_MAX: u64 = 3_600_000;
+/// How long ARP is left in its socket once it was read, when no address is being probed for. Everybody on a link hears
+/// everybody's questions; a conflict may be found a second later, and what does not fit the socket is lost.
+const ARP_REST_MS: u64 = 1_000;
+/// How much is read from one socket before the others have their turn.
+const READS_MAX: usize = 64;
+
+/// One interface with everything that netd does for it.
+pub(crate) struct Link {
+    control: Channel,
+    sockets: Sockets,
+    mac: [u8; 6],
+    ipv4: Ipv4<fn() -> u32>,
+    /// Until then ARP is left where it is.
+    arp_rest_ms: u64,
+    counts: Counts,
+}
+
+/// A socket that is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ear {
+    Control,
+    Dhcp,
+    Arp,
+    Icmp6,
+}
+
+impl Link {
+    pub(crate) fn new(
+        control: Channel,
+        sockets: Sockets,
+        mac: [u8; 6],
+        name: HostName,
+        settings: Ipv4Settings,
+    ) -> Self {
+        Self {
+            control,
+            sockets,
+            mac,
+            ipv4: Ipv4::new(mac, settings, name, random, now_ms()),
+            arp_rest_ms: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Runs until init says stop, or has ended.
+    pub(crate) fn run(mut self) -> Result<(), Box<dyn Error>> {
+        loop {
+            let actions = self.ipv4.tick(now_ms());
+            self.perform(actions)?;
+            for ear in self.wait()? {
+                match ear {
+                    Ear::Control => {
+                        if self.told()?.is_none() {
+                            return Ok(());
+                        }
+                    }
+                    Ear::Dhcp => self.read_dhcp()?,
+                    Ear::Arp => self.read_arp()?,
+                    Ear::Icmp6 => self.read_icmp6()?,
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do, and gives what there is to read.
+    fn wait(&self) -> Result<Vec<Ear>, Box<dyn Error>> {
+        let now_ms = now_ms();
+        let is_resting = now_ms < self.arp_rest_ms && !self.ipv4.is_probing();
+        let rest_ms = is_resting.then_some(self.arp_rest_ms);
+        let deadline_ms = [self.ipv4.deadline_ms(), rest_ms].into_iter().flatten().min();
+        let wait_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));
+
+        let mut ears = vec![
+            (Ear::Control, self.control.as_fd()),
+            (Ear::Dhcp, self.sockets.dhcp.as_fd()),
+            (Ear::Icmp6, self.sockets.icmp6.as_fd()),
+        ];
+        if !is_resting {
+            ears.push((Ear::Arp, self.sockets.arp.as_fd()));
+        }
+        let mut polled: Vec<PollFd<'_>> = ears
+            .iter()
+            .map(|&(_, socket)| PollFd::new(socket, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut polled, PollTimeout::try_from(wait_ms.min(SLEEP_MS_MAX))?) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |entry: &PollFd<'_>| entry.any().unwrap_or(false);
+        let heard = ears.iter().zip(&polled).filter(|(_, entry)| is_ready(entry));
+        Ok(heard.map(|(&(ear, _), _)| ear).collect())
+    }
+
+    /// Takes what init says. `None`: it has stopped us, or has ended.
+    fn told(&mut self) -> Result<Option<()>, Box<dyn Error>> {
+        let message = match self.control.receive::<ToNetd>() {
+            Ok(Received { message, .. }) => message,
+            Err(ReceiveError::Closed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match message {
+            ToNetd::Stop => return Ok(None),
+            ToNetd::Link { .. } => return Err("a second link".into()),
+            ToNetd::HostName(name) => self.ipv4.rename(name),
+            ToNetd::Addresses(addresses) => self.ipv4.applied(ipv4_of(&addresses), now_ms()),
+            ToNetd::Mdns { .. } => {}
+        }
+        Ok(Some(()))
+    }
+
+    fn read_dhcp(&mut self) -> io::Result<()> {
+        let mut room = [0; FRAME_OCTETS_MAX];
+        for _ in 0..READS_MAX {
+            let Some(length) = frame(&self.sockets.dhcp, &mut room)? else {
+                break;
+            };
+            let result = packet::datagram(&room[..length])
+                .ok_or(Malformed)
+                .and_then(|payload| self.ipv4.receive_dhcp(payload, now_ms()));
+            let actions = self.sound(Protocol::Dhcp, result);
+            self.perform(actions)?;
+        }
+        Ok(())
+    }
+
+    fn read_arp(&mut self) -> io::Result<()> {
+        let mut room = [0; FRAME_OCTETS_MAX];
+        for _ in 0..READS_MAX {
+            let Some(length) = frame(&self.sockets.arp, &mut room)? else {
+                break;
+            };
+            let result = self.ipv4.receive_arp(&room[..length], now_ms());
+            let actions = self.sound(Protocol::Arp, result);
+            self.perform(actions)?;
+        }
+        self.arp_rest_ms = now_ms() + ARP_REST_MS;
+        Ok(())
+    }
+
+    fn read_icmp6(&mut self) -> io::Result<()> {
+        let mut room = [0; FRAME_OCTETS_MAX];
+        while self.sockets.advertised(&mut room)?.is_some() {}
+        Ok(())
+    }
+
+    /// What is to be done for something that came; nothing when it was malformed, which is counted and told.
+    fn sound<T>(&mut self, protocol: Protocol, result: Result<Vec<T>, Malformed>) -> Vec<T> {
+        result.unwrap_or_else(|Malformed| {
+            if let Some(line) = self.counts.malformed(protocol) {
+                eprintln!("{line}");
+            }
+            Vec::new()
+        })
+    }
+
+    fn perform(&mut self, actions: Vec<ipv4::Action>) -> io::Result<()> {
+        for action in actions {
+            match action {
+                ipv4::Action::Broadcast(payload) => {
+                    let frame = packet::broadcast(self.mac, &payload);
+                    unless_passing(self.sockets.broadcast(&frame))?;
+                }
+                ipv4::Action::Unicast(server, payload) => {
+                    unless_passing(self.sockets.renew(server, &payload))?;
+                }
+                ipv4::Action::Arp(frame) => unless_passing(self.sockets.send_arp(&frame))?,
+                ipv4::Action::Lease(lease) => self.control.send(&FromNetd::Lease(lease), &[])?,
+                ipv4::Action::LeaseLost => self.control.send(&FromNetd::LeaseLost, &[])?,
+                ipv4::Action::Conflict { address, mac } => {
+                    self.control
+                        .send(&FromNetd::AddressConflict { address, mac }, &[])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What could not be sent now is sent again by its machine: that is what its timers are for.
+fn unless_passing(sent: io::Result<()>) -> io::Result<()> {
+    match sent {
+        Err(error) if is_passing(&error) => Ok(()),
+        result => result,
+    }
+}
+
+fn ipv4_of(addresses: &Addresses) -> Vec<Ipv4Addr> {
+    let four = |address: &handoff::Address| match address.ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    };
+    addresses.0.iter().filter_map(four).collect()
+}
+
+#[cfg(test)]
+mod tests;
