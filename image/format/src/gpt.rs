@@ -6,6 +6,8 @@
 //! - A table is written second copy first, each of them entries first: whenever the power goes, one copy is whole.
 //! - A grown table keeps every partition where it starts.
 
+use core::ops::RangeInclusive;
+
 use bytemuck::{bytes_of, pod_read_unaligned};
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use gpt_disk_types::{
@@ -34,6 +36,8 @@ const ENTRIES_BLOCKS: u64 = ENTRIES_OCTETS as u64 / BLOCK_OCTETS;
 const FIRST_USABLE_BLOCK: u64 = 2 + ENTRIES_BLOCKS;
 /// A header and the entries come behind the last.
 const END_BLOCKS: u64 = 1 + ENTRIES_BLOCKS;
+/// Sizes that a disk with a table can have: both copies have room, and a place on it is a number of octets.
+const DISK_BLOCKS: RangeInclusive<u64> = FIRST_USABLE_BLOCK + END_BLOCKS..=u64::MAX / BLOCK_OCTETS;
 /// Without a table: 17 KiB once a boot.
 const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
@@ -157,7 +161,7 @@ impl Table {
         let is_inside = entries_at
             .checked_add(ENTRIES_BLOCKS)
             .is_some_and(|end| end <= disk_octets / BLOCK_OCTETS);
-        if shape != (ENTRIES, ENTRY_OCTETS) || !is_inside {
+        if shape != (ENTRIES, ENTRY_OCTETS) || !is_inside || !DISK_BLOCKS.contains(&disk_blocks) {
             return Err(Damage::Foreign);
         }
         let mut table = Self {
@@ -245,7 +249,7 @@ impl Table {
         // Aligned at its end too; what is left over is less than 4 MiB.
         let alignment = ALIGNMENT_OCTETS / BLOCK_OCTETS;
         let end = (disk_blocks - END_BLOCKS) / alignment * alignment;
-        if end > last.ending_lba.to_u64() + 1 {
+        if end > last.ending_lba.to_u64().saturating_add(1) {
             last.ending_lba = LbaLe::from_u64(end - 1);
         }
         Some(table)
@@ -451,6 +455,37 @@ mod tests {
         table.rename(|| Guid::from_bytes([9; 16]));
         assert_eq!(table.disk_guid, Guid::from_bytes([9; 16]));
         assert_eq!(table.find("data"), before);
+    }
+
+    /// A table that claims to be for a disk of so many blocks, with a partition there.
+    fn claiming(disk_blocks: u64, start: u64, end: u64) -> Disk {
+        let mut table = Table::flashed(IMAGE_BLOCKS, &guids());
+        table.partitions[0].starting_lba = LbaLe::from_u64(start);
+        table.partitions[0].ending_lba = LbaLe::from_u64(end);
+        let mut copy = table.encode(Which::Primary);
+        let mut header: GptHeader = pod_read_unaligned(&copy.header[..HEADER_SIZE]);
+        header.alternate_lba = LbaLe::from_u64(disk_blocks - 1);
+        header.header_crc32 = Crc32(U32Le::from_u32(header_crc(&header)));
+        copy.header[..HEADER_SIZE].copy_from_slice(bytes_of(&header));
+        let mut disk = Disk(Vec::new(), IMAGE_OCTETS);
+        disk.write(&copy);
+        disk
+    }
+
+    #[test]
+    fn a_size_that_no_disk_has_is_none_of_ours() {
+        for blocks in [u64::MAX, u64::MAX / 512 + 1, 2, 33, 66] {
+            assert_eq!(claiming(blocks, 40, 50).read(), Err(Damage::Foreign), "{blocks}");
+        }
+        // The largest there can be, and a partition to the end of all numbers.
+        let largest = u64::MAX / 512;
+        for (start, end) in [(largest - 9, largest - 1), (1, u64::MAX), (9, 8)] {
+            if let Ok((table, _)) = claiming(largest, start, end).read() {
+                let found = table.extents().filter(|(_, extent)| extent.number == 1).count();
+                assert_eq!(found, usize::from(end < largest), "{start} {end}");
+                let _ = table.grown(u64::MAX);
+            }
+        }
     }
 
     proptest! {
