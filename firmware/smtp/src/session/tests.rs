@@ -1,9 +1,12 @@
 //! The conversation, driven in memory by a house that keeps no mail.
 
+mod cuts;
+mod message;
+mod time;
+
 use super::*;
 use delivery::Target;
 use mail::{AccountId, Address, ReversePath};
-use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use store::StoreError;
@@ -242,123 +245,6 @@ impl Wire {
         }
         String::from_utf8(std::mem::take(self.output.as_vec_mut())).unwrap()
     }
-}
-
-/// AS1: in each shape one message goes in, one reply comes out, whichever way it is cut, and what was
-/// smuggled is never a message of its own.
-#[test]
-fn as1_a_smuggled_message_is_never_a_second_one() {
-    let shapes = [
-        r"\n.\n",
-        r"\n.\r\n",
-        r"\r\n.\n",
-        r"\r.\r",
-        r"\r\n.\r",
-        r"\r.\r\n",
-        r"\n.\r",
-        r"\r\r\n.\r\r\n",
-        r"\r\n\0.\r\n",
-    ];
-    for shape in shapes {
-        let refusal = match shape {
-            r"\r\n\0.\r\n" => "550 5.6.0 NUL in the message",
-            r"\n.\n" | r"\n.\r\n" | r"\r\n.\n" => "550 5.5.2 Bare LF around a dot line in the message",
-            _ => "550 5.5.2 Bare CR in the message",
-        };
-        let text = format!(
-            r"S: 220 …
-              C: HELO c.test
-              S: 250 firma.test
-              C: MAIL FROM:<a@example.test>
-              C: RCPT TO:<anna@firma.test>
-              C: DATA
-              S: 250 2.1.0 …
-              S: 250 2.1.5 …
-              S: 354 …
-              C| A{shape}MAIL FROM:<e@x>\r\nRCPT TO:<bob@firma.test>\r\nDATA\r\nB\r\n.\r\n
-              S: {refusal}
-              C: NOOP
-              S: 250 2.0.0 Ok"
-        );
-        Dialogue::parse(&text).run(|| (session("firma.test"), Town::default()));
-    }
-}
-
-/// S3: exact at the limit, nothing is kept of what is too large, and the connection goes on.
-#[test]
-fn s3_a_message_at_the_limit_is_accepted_and_an_octet_more_is_not() {
-    let line = format!("{}\r\n", "x".repeat(998));
-    let block = line.repeat(60);
-    let send = |octets: u64| {
-        let mut wire = Wire::open(Town {
-            counts_only: true,
-            ..Town::default()
-        });
-        // Stuffed dots and the end are not counted: each block begins with one.
-        let mut left = octets;
-        while left > block.len() as u64 {
-            assert_eq!(wire.say(&format!(".{}", block.replacen('x', ".", 1))), "");
-            left -= block.len() as u64;
-        }
-        let rest = usize::try_from(left).unwrap() - 2;
-        let reply = wire.say(&format!("{}\r\n.\r\nNOOP\r\n", "y".repeat(rest)));
-        (reply, wire.town)
-    };
-    let (reply, town) = send(MESSAGE_OCTETS_MAX);
-    assert_eq!(
-        reply,
-        "250 2.0.0 Accepted as 0000000000000000\r\n250 2.0.0 Ok\r\n"
-    );
-    assert_eq!(
-        (town.octets, town.accepted.len(), town.discards),
-        (MESSAGE_OCTETS_MAX, 1, 0)
-    );
-    let (reply, town) = send(MESSAGE_OCTETS_MAX + 1);
-    assert_eq!(reply, "552 5.3.4 Message too large\r\n250 2.0.0 Ok\r\n");
-    assert_eq!((town.accepted.len(), town.discards, town.content), (0, 1, None));
-}
-
-/// S3: room is given back when the limit is passed, not when the end comes.
-#[test]
-fn s3_what_is_too_large_is_forgotten_at_once() {
-    let mut wire = Wire::open(Town {
-        counts_only: true,
-        ..Town::default()
-    });
-    let block = "x".repeat(64 * 1024);
-    for _ in 0..=MESSAGE_OCTETS_MAX / block.len() as u64 {
-        wire.say(&block);
-    }
-    assert_eq!((wire.town.discards, wire.town.content.is_none()), (1, true));
-    assert_eq!(wire.say(&block), "");
-    assert_eq!(wire.say("\r\n.\r\n"), "552 5.3.4 Message too large\r\n");
-}
-
-/// S10
-#[test]
-fn s10_a_long_line_of_a_message_is_kept_whole() {
-    for length in [998, 999, 5000, 100_000] {
-        let mut wire = Wire::open(Town::default());
-        let line = format!("{}\r\n", "x".repeat(length));
-        wire.say(&line);
-        assert!(wire.say(".\r\n").starts_with("250 "));
-        assert_eq!(wire.town.accepted[0].1, line.as_bytes());
-    }
-}
-
-/// AS4: a client that did not wait for 354 is not let in further. Whether octets had arrived is all that
-/// can be known, so this one case depends on how they were cut.
-#[test]
-fn as4_a_client_that_does_not_wait_for_354_is_shown_the_door() {
-    let mut wire = Wire::connect(Town::default());
-    wire.say("HELO c.test\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<anna@firma.test>\r\n");
-    let reply = wire.say("DATA\r\nSubject: a\r\n\r\nRSET\r\n.\r\n");
-    assert_eq!(
-        reply,
-        "554 5.5.0 You did not wait for the reply (RFC 2920 3.1)\r\n"
-    );
-    assert_eq!(wire.ended, Some(Step::Close));
-    assert_eq!(wire.town.accepted.len(), 0);
 }
 
 /// AS4: what is said before the greeting is answered behind it, in its order.
@@ -628,126 +514,6 @@ fn d16_many_answers_are_owed_in_small_lots() {
         "{} octets",
         wire.owed_octets_max
     );
-}
-
-/// What is said to each turn, cut into pieces of `piece` octets, and the messages that come of it.
-fn said(turns: &[String], piece: usize) -> (Vec<String>, Vec<Vec<u8>>) {
-    let mut wire = Wire::connect(Town::default());
-    let mut replies = Vec::new();
-    for turn in turns {
-        let pieces = turn.as_bytes().chunks(piece);
-        replies.push(
-            pieces
-                .map(|piece| wire.say_octets(piece))
-                .collect::<Vec<_>>()
-                .concat(),
-        );
-    }
-    let messages = wire
-        .town
-        .accepted
-        .into_iter()
-        .map(|(_, message)| message)
-        .collect();
-    (replies, messages)
-}
-
-/// A turn of a client: commands and lines that are none, in any order; DATA only at the end.
-fn turn() -> impl Strategy<Value = String> {
-    let line = proptest::sample::select(vec![
-        "EHLO c.test\r\n",
-        "HELO c.test\r\n",
-        "MAIL FROM:<a@example.test>\r\n",
-        "MAIL FROM:<>\r\n",
-        "RCPT TO:<anna@firma.test>\r\n",
-        "RCPT TO:<nobody@firma.test>\r\n",
-        "RSET\r\n",
-        "NOOP\r\n",
-        "Subject: a\r\n",
-        "..\r\n",
-        ".\r\n",
-        "\r\n",
-        "\n.\r\n",
-        "\r",
-        ".",
-        "\n",
-    ]);
-    (
-        proptest::collection::vec(line, 0..6),
-        proptest::sample::select(vec!["", "DATA\r\n"]),
-    )
-        .prop_map(|(lines, last)| lines.concat() + last)
-}
-
-proptest! {
-    /// AS1, and the invariant of the README: how the octets are cut makes no difference, and each message
-    /// that was asked for by a 354 has one reply at most.
-    #[test]
-    fn as1_cuts_make_no_difference_to_any_conversation(
-        turns in proptest::collection::vec(turn(), 1..8),
-        piece in 1_usize..20,
-    ) {
-        let turns: Vec<String> = [
-            "EHLO c.test\r\nMAIL FROM:<>\r\nRCPT TO:<anna@firma.test>\r\nDATA\r\n".to_owned(),
-        ]
-        .into_iter()
-        .chain(turns)
-        .collect();
-        let (replies, messages) = said(&turns, usize::MAX);
-        prop_assert_eq!(said(&turns, piece), (replies.clone(), messages.clone()));
-        let asked = replies.concat().matches("354 ").count();
-        prop_assert!(messages.len() <= asked);
-        prop_assert_eq!(replies.concat().matches("Accepted as").count(), messages.len());
-    }
-}
-
-/// D17, RFC 5321 §4.5.3.2
-#[test]
-fn d17_silence_and_a_trickle_end_the_conversation() {
-    let minutes = |count: u64| Moment::START + Duration::from_secs(60 * count);
-    let mut wire = Wire::connect(Town::default());
-    assert_eq!(wire.session.deadline(), minutes(5));
-    // Octets of a line that does not end do not move it.
-    wire.now = minutes(2);
-    wire.say("NOO");
-    assert_eq!(wire.session.deadline(), minutes(5));
-    wire.say("P\r\n");
-    assert_eq!(wire.session.deadline(), minutes(7));
-    wire.session.timed_out(&mut wire.output);
-    assert_eq!(wire.output.owed(), b"421 4.4.2 Waited for too long, closing\r\n");
-
-    let mut wire = Wire::open(Town::default());
-    assert_eq!(wire.session.deadline(), minutes(5));
-    wire.now = minutes(4);
-    wire.say("a trickle");
-    assert_eq!(wire.session.deadline(), minutes(5), "nine octets in four minutes");
-    wire.say(&"x".repeat(60 * 256));
-    assert_eq!(wire.session.deadline(), minutes(6), "a minute is earned");
-    wire.say(&"x".repeat(60_000));
-    assert_eq!(
-        wire.session.deadline(),
-        minutes(9),
-        "but no more than five minutes of silence"
-    );
-}
-
-/// D17: commands without a message hold a connection for half an hour; with messages it may stay.
-#[test]
-fn d17_commands_that_bring_no_message_end_the_conversation() {
-    let minutes = |count: u64| Moment::START + Duration::from_secs(60 * count);
-    let mut wire = Wire::connect(Town::default());
-    wire.say("HELO c.test\r\n");
-    for minute in 1..30 {
-        wire.now = minutes(minute);
-        wire.say("NOOP\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<x@elsewhere.test>\r\nRSET\r\n");
-        assert_eq!(wire.session.deadline(), minutes((minute + 5).min(30)));
-    }
-    wire.say("MAIL FROM:<a@example.test>\r\nRCPT TO:<anna@firma.test>\r\n");
-    wire.say("DATA\r\n");
-    wire.say("a\r\n.\r\n");
-    wire.now = minutes(50);
-    wire.say("NOOP\r\n");
-    assert_eq!(wire.session.deadline(), minutes(55));
 }
 
 #[test]
