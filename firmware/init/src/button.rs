@@ -144,6 +144,7 @@ impl Machine {
         self.console.line(
             "The button was held for five seconds: the network is reset to DHCP and to the name the box came with.",
         );
+        self.forget_settings();
     }
 
     /// The factory reset begins: the way down first, the rest at the next start.

@@ -33,11 +33,13 @@ impl Machine {
             Report::Trouble(lines) => self.standing.trouble(Trouble::Told(lines)),
             Report::Failed(lines) => self.storage.trouble(Trouble::Told(lines)),
             Report::Slots(slots) => self.standing.knows(slots),
-            Report::Provision { octets } => {
+            Report::Provision { octets, origin } => {
                 if let Some(file) = file {
-                    self.storage.provided(file, octets);
+                    self.storage.provided(file, octets, origin);
                 }
             }
+            Report::Record(record) => self.remember(record),
+            Report::Settled => self.settle(true),
             Report::Device(device) => self.device = Some(device),
             Report::Erasing(is_erasing) => self.is_erasing = is_erasing,
             Report::Mounted => {
@@ -81,7 +83,16 @@ impl Machine {
             self.console.line(&format!("The {} {how}.", ended.task.name()));
         }
         match ended.task {
-            Task::BringUp => self.storage.ended(ended.failure),
+            Task::BringUp => {
+                self.storage.ended(ended.failure);
+                self.settle(!self.storage.has_failed());
+            }
+            Task::Keep { kind, .. } => {
+                if let Some(reason) = ended.failure {
+                    self.standing.trouble(Trouble::Unkept { kind, reason });
+                }
+                self.keeping.done();
+            }
             Task::Good { .. } => {
                 // Nothing, if it was told to be good before.
                 let verdict = self.standing.marked(false);
@@ -112,6 +123,8 @@ impl Machine {
                     self.follow(verdict);
                 }
                 Event::Update { octets } => self.update(octets),
+                Event::Name(name) => self.set_name(name),
+                Event::Network(settings) => self.set_network(settings),
             }
         }
     }

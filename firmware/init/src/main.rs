@@ -2,8 +2,8 @@
 
 mod bpf;
 mod button;
+mod care;
 mod child;
-mod clock;
 mod console;
 mod disk;
 mod follow;
@@ -15,12 +15,14 @@ mod led;
 mod links;
 mod mail;
 mod mount;
+mod naming;
 mod network;
 mod nice;
 mod page;
 mod reset;
 mod run;
 mod seccomp;
+mod settings;
 mod shutdown;
 mod signals;
 mod slot;
@@ -29,6 +31,7 @@ mod standing;
 mod stick;
 mod storage;
 mod supervise;
+mod time;
 mod trouble;
 mod update;
 mod version;
@@ -37,14 +40,10 @@ mod workers;
 
 use std::process::ExitCode;
 
-use handoff::HostName;
-
 use console::Console;
 use run::Machine;
+use time::Time;
 use version::Version;
-
-/// The box's name until somebody gives it another.
-const HOST_NAME: &str = "postolka";
 
 /// The boot story. Each step says what it needs on the console when it fails, and the box goes on without it as far
 /// as it can: a person who sees a sentence can help, one who sees a kernel panic cannot.
@@ -65,16 +64,14 @@ fn main() -> ExitCode {
         console.line(&format!("/etc could not be filled: {error}"));
     }
     let version = Version::read();
-    match clock::raise_to(version.build_date) {
-        Ok(true) => console.line("The clock was behind the date of this firmware and was set to it."),
-        Ok(false) => {}
-        Err(error) => console.line(&format!("The clock could not be set: {error}")),
+    let (time, line) = Time::start(version.build_date);
+    if let Some(line) = line {
+        console.line(&line);
     }
     if let Err(error) = spawn::prepare_groups() {
         console.line(&format!("Memory limits could not be set: {error}"));
     }
-    let host_name = HostName::new(HOST_NAME).expect("the constant is a host name");
-    match Machine::new(console, version, host_name) {
+    match Machine::new(console, version, time) {
         Ok(machine) => machine.run(),
         // Without signals or routing there is nothing init could do: the kernel panics and starts the box again.
         Err(error) => {

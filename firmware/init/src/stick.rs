@@ -1,4 +1,8 @@
-//! The provisioning file: `postolka.toml` on any FAT stick or partition, handed to maild as a sealed memory file.
+//! The provisioning file: `postolka.toml` on any FAT stick, or on the box's own boot partition, handed to maild as a sealed
+//! memory file.
+//!
+//! What lies on a stick was brought by whoever stands in front of the box. The boot partition can be written by whoever
+//! flashed the card, and it stays in the box: maild takes name and network from there, and nothing else.
 //!
 //! init does not look into it: maild parses it, and decides whether the box is still to be provisioned.
 
@@ -7,7 +11,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use handoff::PROVISION_OCTETS_MAX;
+use handoff::{PROVISION_OCTETS_MAX, ProvisionOrigin};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -24,6 +28,7 @@ const NAME: &str = "postolka.toml";
 pub(crate) struct Provision {
     pub(crate) file: OwnedFd,
     pub(crate) octets: u32,
+    pub(crate) origin: ProvisionOrigin,
     /// Where it was found, for the console.
     pub(crate) device: String,
 }
@@ -37,25 +42,40 @@ pub(crate) fn find(is_ours: impl Fn(&str) -> bool) -> Result<Option<Provision>, 
         if device.content != Content::Fat || is_ours(&device.name) {
             continue;
         }
-        // A stick that cannot be mounted is no stick with a file on it; the next may be.
-        if mount::stick(&disk::node(&device.name)).is_err() {
-            continue;
-        }
-        let result = read(&Path::new(STICK).join(NAME));
-        let _ = umount2(STICK, MntFlags::MNT_DETACH);
-        match result {
-            Ok((file, octets)) => {
-                return Ok(Some(Provision {
-                    file,
-                    octets,
-                    device: device.name,
-                }));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Trouble::Stick(reason(&error))),
+        let found =
+            look(&device.name, ProvisionOrigin::Stick).map_err(|error| Trouble::Stick(reason(&error)))?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
+}
+
+/// Looks for the file on the box's own boot partition. It is mounted read-only, for a moment.
+///
+/// # Errors
+/// There is such a file, and it cannot be used.
+pub(crate) fn find_on_esp(device: &str) -> Result<Option<Provision>, Trouble> {
+    look(device, ProvisionOrigin::Esp).map_err(|error| Trouble::EspFile(reason(&error)))
+}
+
+fn look(device: &str, origin: ProvisionOrigin) -> io::Result<Option<Provision>> {
+    // A stick that cannot be mounted is no stick with a file on it; the next may be.
+    if mount::stick(&disk::node(device)).is_err() {
+        return Ok(None);
+    }
+    let result = read(&Path::new(STICK).join(NAME));
+    let _ = umount2(STICK, MntFlags::MNT_DETACH);
+    match result {
+        Ok((file, octets)) => Ok(Some(Provision {
+            file,
+            octets,
+            origin,
+            device: device.to_owned(),
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Copies the file into a sealed memory file.

@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use handoff::ProvisionOrigin;
+
 use crate::stick::Provision;
 use crate::trouble::Trouble;
 
@@ -70,15 +72,16 @@ impl Storage {
         self.stage = Stage::Mounted;
     }
 
-    pub(crate) fn provided(&mut self, file: OwnedFd, octets: u32) {
+    pub(crate) fn provided(&mut self, file: OwnedFd, octets: u32, origin: ProvisionOrigin) {
         self.provision = Some(Provision {
             file,
             octets,
+            origin,
             device: String::new(),
         });
     }
 
-    /// Mail can be served; gives what was on a stick.
+    /// Mail can be served; gives what was on a stick or the boot partition.
     pub(crate) fn ready(&mut self) -> Option<Provision> {
         self.stage = Stage::Ready;
         self.provision.take()

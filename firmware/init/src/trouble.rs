@@ -1,8 +1,12 @@
 //! What can be wrong, in words for a person: what it is, and what to do.
 
 use std::io;
+use std::net::Ipv4Addr;
 
-use format::{Fault, Slot};
+use format::Slot;
+
+use crate::network;
+use crate::settings::{Fault, Kind};
 
 /// Something that the console page tells until it is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) enum Trouble {
         /// Which.
         slot: Slot,
         /// What is wrong with it.
-        fault: Fault,
+        fault: format::Fault,
         /// Why it stays so.
         reason: String,
     },
@@ -33,7 +37,7 @@ pub(crate) enum Trouble {
         /// Which.
         slot: Slot,
         /// What is wrong with it.
-        fault: Fault,
+        fault: format::Fault,
     },
     /// This version is no good, and there is no other to go back to.
     NoWayBack(String),
@@ -77,6 +81,43 @@ pub(crate) enum Trouble {
     NoLease,
     /// A lease that cannot be right.
     BadLease(String),
+    /// Somebody else uses the box's address.
+    AddressConflict {
+        /// The address.
+        address: Ipv4Addr,
+        /// The other's hardware address.
+        mac: [u8; 6],
+    },
+    /// A record of what was set is of no use.
+    Setting {
+        /// Which.
+        kind: Kind,
+        /// Why.
+        fault: Fault,
+    },
+    /// What was set could not be written down.
+    Unkept {
+        /// Which.
+        kind: Kind,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// No time server was heard; so many answers were refused.
+    NoTime(u64),
+    /// The time servers say another day than the clock, and were heard once.
+    TimeDoubted {
+        /// Their date.
+        theirs: String,
+        /// The clock's.
+        ours: String,
+    },
+    /// The clock was set by more than a day.
+    TimeStepped {
+        /// From this date.
+        from: String,
+        /// To this.
+        to: String,
+    },
     /// A mail port could not be opened.
     Port {
         /// Its number.
@@ -88,6 +129,8 @@ pub(crate) enum Trouble {
     MaildEnds(String),
     /// The stick with `postolka.toml` cannot be used.
     Stick(String),
+    /// The `postolka.toml` of the box's own boot partition cannot be used.
+    EspFile(String),
 }
 
 impl Trouble {
@@ -189,6 +232,36 @@ impl Trouble {
                 format!("No network: the router's answer makes no sense ({reason})."),
                 "Check the DHCP settings of the router. The box keeps asking.",
             ),
+            Self::AddressConflict { address, mac } => (
+                format!(
+                    "Another device ({}) uses the address {address}.",
+                    network::mac_text(*mac)
+                ),
+                "Give one of the two another address. The box keeps trying.",
+            ),
+            Self::Setting { kind, fault } => {
+                (format!("The record '{}' {fault}.", kind.word()), kind.otherwise())
+            }
+            Self::Unkept { kind, reason } => (
+                format!("The record '{}' could not be written: {reason}.", kind.word()),
+                "It holds until the next start. The disk or card may be broken.",
+            ),
+            Self::NoTime(0) => (
+                "The time is not known: no time server answers.".to_owned(),
+                "Mail is taken all the same. Check that the router lets the box ask for it.",
+            ),
+            Self::NoTime(refused) => (
+                format!("The time is not known: what time servers say cannot be ({refused} times)."),
+                "Mail is taken all the same. Check which time servers the router names.",
+            ),
+            Self::TimeDoubted { theirs, ours } => (
+                format!("The time servers say {theirs}, the box's clock says {ours}."),
+                "The clock is set when they say it once more. Until then it goes on.",
+            ),
+            Self::TimeStepped { from, to } => (
+                format!("The time servers have had the clock set from {from} to {to}."),
+                "If that is wrong, look at the router and start the box again.",
+            ),
             Self::Port { port, reason } => (
                 format!("Port {port} cannot be opened: {reason}."),
                 "Start the box again; if this stays, report it.",
@@ -199,6 +272,10 @@ impl Trouble {
             ),
             Self::Stick(reason) => (
                 format!("postolka.toml on the stick was not used: {reason}."),
+                "Correct it and start the box again.",
+            ),
+            Self::EspFile(reason) => (
+                format!("postolka.toml on the boot partition was not used: {reason}."),
                 "Correct it and start the box again.",
             ),
         };
@@ -230,12 +307,12 @@ mod tests {
             Trouble::Bootstate("Input/output error".to_owned()),
             Trouble::OtherSlot {
                 slot: Slot::B,
-                fault: Fault::Hash,
+                fault: format::Fault::Hash,
                 reason: "it cannot be read (Input/output error)".to_owned(),
             },
             Trouble::OwnSlot {
                 slot: Slot::B,
-                fault: Fault::Signature,
+                fault: format::Fault::Signature,
             },
             Trouble::NoWayBack("its mail service does not stay up".to_owned()),
             Trouble::SelfTest("port 25, port 993, store, loop mail".to_owned()),
@@ -258,6 +335,37 @@ mod tests {
             Trouble::NoCarrier,
             Trouble::NoLease,
             Trouble::BadLease("gateway".to_owned()),
+            Trouble::AddressConflict {
+                address: Ipv4Addr::new(192, 168, 100, 200),
+                mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+            },
+            Trouble::Setting {
+                kind: Kind::Network,
+                fault: Fault::Unreadable("Structure needs cleaning".to_owned()),
+            },
+            Trouble::Setting {
+                kind: Kind::Name,
+                fault: Fault::Layout,
+            },
+            Trouble::Setting {
+                kind: Kind::Time,
+                fault: Fault::Damaged,
+            },
+            Trouble::Unkept {
+                kind: Kind::Network,
+                reason: "No space left on device".to_owned(),
+            },
+            Trouble::NoTime(0),
+            Trouble::NoTime(9_999),
+            Trouble::TimeDoubted {
+                theirs: "2036-11-24".to_owned(),
+                ours: "2026-11-24".to_owned(),
+            },
+            Trouble::TimeStepped {
+                from: "2026-11-24".to_owned(),
+                to: "2036-11-24".to_owned(),
+            },
+            Trouble::EspFile("it is larger than 64 KiB".to_owned()),
             Trouble::Port {
                 port: 993,
                 reason: "Address already in use".to_owned(),

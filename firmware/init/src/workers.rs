@@ -120,6 +120,15 @@ impl Workers {
         })
     }
 
+    /// On the way down: asks all to end but those that write down a setting, which takes a moment.
+    pub(crate) fn ask_to_end(&self) {
+        for worker in &self.list {
+            if !matches!(worker.task, Task::Keep { .. }) {
+                worker.child.signal(Signal::SIGTERM);
+            }
+        }
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         for worker in &self.list {
             worker.child.signal(signal);

@@ -22,7 +22,7 @@ use std::process::ExitStatus;
 
 use handoff::{
     ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName,
-    Ipv4Settings, ProvisionOrigin, Sentence, Status, ToMaild,
+    Ipv4Settings, Sentence, Status, ToMaild,
 };
 use letterbox::letterbox;
 use nix::sys::signal::Signal;
@@ -152,9 +152,11 @@ impl Mail {
         self.ports.mend()?;
         let provision = match &self.provision {
             // Opened anew each time: the one before has read its descriptor to the end.
-            Some(Provision { file, octets, .. }) => {
+            Some(Provision {
+                file, octets, origin, ..
+            }) => {
                 let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-                Some((file, *octets, ProvisionOrigin::Stick))
+                Some((file, *octets, *origin))
             }
             None => None,
         };

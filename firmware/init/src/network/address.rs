@@ -13,6 +13,10 @@ pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
+pub(super) fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
 /// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED` of linux/if_addr.h: not (yet) to be used.
 const UNUSABLE: u8 = 0x40 | 0x08;
 
@@ -45,6 +49,7 @@ mod tests {
             parse_mac("52:54:00:12:34:5f"),
             Some([0x52, 0x54, 0, 0x12, 0x34, 0x5f])
         );
+        assert_eq!(mac_text([0x52, 0x54, 0, 0x12, 0x34, 0x5f]), "52:54:00:12:34:5f");
         for text in [
             "",
             "52:54:00:12:34",

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use handoff::Lease;
+use handoff::{Ipv4Settings, LEASE_SECONDS_FOREVER, Lease, StaticIpv4};
 
 /// What does not fit.
 ///
@@ -22,6 +22,32 @@ pub(crate) fn check(lease: &Lease) -> Result<(), &'static str> {
         return Err("the address is link-local");
     }
     Ok(())
+}
+
+/// What does not fit in an address that somebody has set.
+///
+/// # Errors
+/// As for a lease.
+pub(crate) fn check_static(fixed: &StaticIpv4) -> Result<(), &'static str> {
+    check(&Lease {
+        address: fixed.address,
+        prefix: fixed.prefix,
+        gateway: fixed.gateway,
+        dns: fixed.dns.clone(),
+        mtu: None,
+        seconds: LEASE_SECONDS_FOREVER,
+    })
+}
+
+/// Whether this lease may be said by a netd with these settings: where an address was set, that one and no other.
+pub(crate) fn is_as_set(settings: &Ipv4Settings, lease: &Lease) -> bool {
+    match settings {
+        Ipv4Settings::Dynamic => true,
+        Ipv4Settings::Static(fixed) => {
+            (lease.address, lease.prefix, lease.gateway) == (fixed.address, fixed.prefix, fixed.gateway)
+                && lease.dns == fixed.dns
+        }
+    }
 }
 
 /// Whether the lease held before must be taken back before `new` is applied: applying replaces what both have, and
@@ -102,6 +128,36 @@ mod tests {
         check(|new| new.address = [192, 0, 2, 16].into(), true);
         check(|new| new.prefix = 23, true);
         check(|new| new.gateway = None, true);
+    }
+
+    #[test]
+    fn an_address_that_was_set_is_the_only_one() {
+        let said = lease([192, 0, 2, 15], 24, [192, 0, 2, 1]);
+        let fixed = StaticIpv4 {
+            address: said.address,
+            prefix: 24,
+            gateway: said.gateway,
+            dns: std::iter::empty().collect(),
+        };
+        assert_eq!(check_static(&fixed), Ok(()));
+        let settings = Ipv4Settings::Static(fixed.clone());
+        assert!(is_as_set(&settings, &said) && is_as_set(&Ipv4Settings::Dynamic, &said));
+        for change in [
+            |lease: &mut Lease| lease.address = [192, 0, 2, 16].into(),
+            |lease: &mut Lease| lease.prefix = 16,
+            |lease: &mut Lease| lease.gateway = None,
+            |lease: &mut Lease| lease.dns = std::iter::once([192, 0, 2, 66].into()).collect(),
+        ] {
+            let mut other = said.clone();
+            change(&mut other);
+            assert!(!is_as_set(&settings, &other), "{other:?}");
+            assert!(is_as_set(&Ipv4Settings::Dynamic, &other));
+        }
+        let wrong = StaticIpv4 {
+            address: [192, 0, 2, 255].into(),
+            ..fixed
+        };
+        assert_eq!(check_static(&wrong), Err("the address is its network's"));
     }
 
     #[test]

@@ -5,18 +5,20 @@
 mod address;
 mod lease;
 mod netlink;
+mod resolvers;
 mod sockets;
+mod sysctl;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use handoff::{HostName, InterfaceName, Lease};
-pub(crate) use lease::{check, is_in_the_way};
+pub(crate) use lease::{check, check_static, is_as_set, is_in_the_way};
 use netlink::Netlink;
+pub(crate) use resolvers::{Learned, Resolver, choose as choose_resolvers};
 
 use crate::mount::RESOLV_CONF;
 
@@ -116,6 +118,12 @@ fn card(name: &str) -> Option<Card> {
     })
 }
 
+/// Tells the kernel how to treat a card that is not up yet.
+pub(crate) fn prepare(card: &Card) -> io::Result<()> {
+    let prepared = sysctl::prepare(card.name.as_str(), card.index);
+    prepared.map_err(|(rule, error)| io::Error::new(error.kind(), format!("{rule}: {error}")))
+}
+
 /// The IPv6 addresses of the box, with interface and prefix length, without loopback.
 pub(crate) fn ipv6_addresses() -> Vec<(String, IpAddr, u8)> {
     address::parse_if_inet6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default())
@@ -152,15 +160,15 @@ pub(crate) fn set_host_name(name: &HostName) -> io::Result<()> {
     nix::unistd::sethostname(name.as_str()).map_err(io::Error::from)
 }
 
+/// A hardware address as people write it.
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
+    address::mac_text(mac)
+}
+
 /// Tells the programs of the box whom to ask for names.
-pub(crate) fn write_resolv_conf(servers: &[Ipv4Addr]) -> io::Result<()> {
-    let mut text = String::new();
-    for server in servers {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "nameserver {server}");
-    }
+pub(crate) fn write_resolv_conf(resolvers: &[Resolver]) -> io::Result<()> {
     // A reader sees the old file or the new one, never half.
     let new = format!("{RESOLV_CONF}.new");
-    fs::write(&new, text)?;
+    fs::write(&new, resolvers::resolv_conf(resolvers))?;
     fs::rename(new, RESOLV_CONF)
 }

@@ -18,13 +18,16 @@ use crate::leave::Feeding;
 use crate::led::Lamp;
 use crate::links::Links;
 use crate::mail::Mail;
+use crate::naming::Naming;
 use crate::network::{self, Network};
 use crate::page::State;
+use crate::settings::keeping::Keeping;
 use crate::shutdown::{Goal, Order, STOP_MS, Shutdown};
 use crate::signals::{self, Signals};
 use crate::slot;
 use crate::standing::Standing;
 use crate::storage::Storage;
+use crate::time::Time;
 use crate::trouble::Trouble;
 use crate::version::Version;
 use crate::worker::Task;
@@ -49,10 +52,14 @@ pub(crate) struct Machine {
     pub(crate) device: Option<String>,
     /// Whether everything on it is being overwritten.
     pub(crate) is_erasing: bool,
-    links: Links,
+    pub(crate) links: Links,
     /// As maild was told them last.
     addresses: Vec<(String, IpAddr, u8)>,
-    host_name: HostName,
+    /// What the box is called, as everybody but netd was told.
+    pub(crate) host_name: HostName,
+    pub(crate) naming: Naming,
+    pub(crate) time: Time,
+    pub(crate) keeping: Keeping,
     pub(crate) workers: Workers,
     pub(crate) storage: Storage,
     pub(crate) standing: Standing,
@@ -66,10 +73,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Takes over from the boot story.
-    pub(crate) fn new(console: Console, version: Version, host_name: HostName) -> io::Result<Self> {
+    pub(crate) fn new(console: Console, version: Version, time: Time) -> io::Result<Self> {
         let board = board::linux::board();
         let network = Network::open()?;
         network::loopback_up(&network)?;
+        let naming = Naming::new(Naming::default_name());
+        let host_name = naming.name();
         network::set_host_name(&host_name)?;
         Ok(Self {
             began: Instant::now(),
@@ -83,9 +92,12 @@ impl Machine {
             feeding: Feeding::begin(),
             device: None,
             is_erasing: false,
-            links: Links::new(network),
+            links: Links::new(network, host_name.clone()),
             addresses: Vec::new(),
             host_name,
+            naming,
+            time,
+            keeping: Keeping::default(),
             workers: Workers::default(),
             storage: Storage::default(),
             standing: Standing::new(slot::booted(), &version, slot::trial_ms()),
@@ -122,6 +134,7 @@ impl Machine {
     /// Does what is due. Does not return from the last thing to do.
     fn tick(&mut self) {
         let now_ms = self.now_ms();
+        self.tick_records();
         if let Some(shutdown) = &mut self.shutdown {
             let has_children =
                 self.mail.child.is_some() || self.links.has_children() || !self.workers.list.is_empty();
@@ -151,7 +164,8 @@ impl Machine {
         let verdict = self.standing.tick(now_ms);
         self.follow(verdict);
         self.mail.tell_boot(self.standing.message());
-        self.links.tick(&self.host_name, &mut self.console, now_ms);
+        self.tick_care(now_ms);
+        self.links.tick(&mut self.console, now_ms);
         let addresses = self.links.addresses();
         if addresses != self.addresses {
             self.mail.tell_addresses(&addresses);
@@ -228,7 +242,7 @@ impl Machine {
         self.mail.stop(STOP_MS);
         self.links.stop();
         // What they do is safe to be cut off at any moment: the power may go as well.
-        self.workers.signal(Signal::SIGTERM);
+        self.workers.ask_to_end();
         self.show_page();
     }
 

@@ -110,6 +110,11 @@ impl Machine {
         let storage = self.storage.troubles().iter().cloned();
         let standing = self.standing.troubles().iter().cloned();
         let before = storage.chain(standing);
-        before.chain(self.mail.troubles()).chain(network).collect()
+        let time = self.time.trouble(self.links.has_address());
+        before
+            .chain(self.mail.troubles())
+            .chain(network)
+            .chain(time)
+            .collect()
     }
 }

@@ -23,9 +23,10 @@ use crate::fsck::{self, Note, Outcome};
 use crate::kmsg;
 use crate::mount::{MAIL, SYSTEM};
 use crate::reset;
+use crate::settings::{Kind, file};
 use crate::slot::disk::{Disk, Found, find};
 use crate::slot::{self, Boot, bootstate, story, table, write};
-use crate::stick;
+use crate::stick::{self, Provision};
 use crate::trouble::{Trouble, reason};
 use crate::update;
 use crate::version::Version;
@@ -60,6 +61,7 @@ pub(super) fn run(told: &Reporter) {
     if let Err(trouble) = mount(&device, told) {
         return told.failed(&trouble);
     }
+    tell_settings(told);
     match disk::grow(&device) {
         Ok(true) => told.say("The file system was grown to the size of the disk."),
         Ok(false) => {}
@@ -83,13 +85,14 @@ pub(super) fn run(told: &Reporter) {
         }
         match stick::find(|name| sticks.is_ours(name)) {
             Ok(Some(provision)) => {
-                told.say(&format!("postolka.toml was found on {}.", provision.device));
-                let octets = provision.octets;
-                told.send(&Report::Provision { octets }, &beside(&provision.file));
+                provide(&provision, told);
                 break;
             }
             Ok(None) if is_patient && began.elapsed() < USB_WAIT => thread::sleep(LOOK),
-            Ok(None) => break,
+            Ok(None) => {
+                sticks.look_on_esp(told);
+                break;
+            }
             Err(trouble) => {
                 told.trouble(&trouble);
                 break;
@@ -104,6 +107,29 @@ pub(super) fn run(told: &Reporter) {
             return;
         }
     }
+}
+
+/// What init is set to. What is of no use is told, and done without.
+fn tell_settings(told: &Reporter) {
+    for kind in Kind::ALL {
+        match file::read(Path::new(SYSTEM), kind) {
+            Ok(None) => {}
+            Ok(Some(record)) => told.send(&Report::Record(record), &[]),
+            // Written again in a quarter of an hour.
+            Err(fault) if kind == Kind::Time => {
+                told.say(&Trouble::Setting { kind, fault }.lines().join(" "));
+            }
+            Err(fault) => told.trouble(&Trouble::Setting { kind, fault }),
+        }
+    }
+    told.send(&Report::Settled, &[]);
+}
+
+/// Tells of a `postolka.toml`.
+fn provide(provision: &Provision, told: &Reporter) {
+    told.say(&format!("postolka.toml was found on {}.", provision.device));
+    let (octets, origin) = (provision.octets, provision.origin);
+    told.send(&Report::Provision { octets, origin }, &beside(&provision.file));
 }
 
 /// What the kernel said before a version did not come up. Before this start's own lines are kept.
@@ -321,7 +347,7 @@ struct Sticks {
 }
 
 impl Sticks {
-    /// Whether a device is the box's own. Its ESP is no stick: what lies there anybody can read who holds the card.
+    /// Whether a device is the box's own. Its ESP is no stick: see [`stick`].
     fn is_ours(&self, name: &str) -> bool {
         let is_part = |disk: &Disk| {
             layout::PLACES
@@ -329,6 +355,19 @@ impl Sticks {
                 .any(|place| disk.partition(place.name).as_deref() == Some(name))
         };
         name == self.device || self.disk.as_ref().is_some_and(is_part)
+    }
+
+    /// Takes `postolka.toml` from the box's own boot partition, if there is one.
+    fn look_on_esp(&self, told: &Reporter) {
+        let esp = self
+            .disk
+            .as_ref()
+            .and_then(|disk| disk.partition(layout::ESP.name));
+        match esp.map_or(Ok(None), |esp| stick::find_on_esp(&esp)) {
+            Ok(Some(provision)) => provide(&provision, told),
+            Ok(None) => {}
+            Err(trouble) => told.trouble(&trouble),
+        }
     }
 
     /// Takes the first update that is new here; whether the box is to start again with it.

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use handoff::Channel;
 
+use crate::settings::Kind;
 use crate::trouble::Trouble;
 use report::Report;
 
@@ -28,6 +29,8 @@ pub(crate) enum Task {
     Update { disk: String },
     /// Keeps what the kernel says on the data disk, until it is ended.
     KernelLog,
+    /// Writes down what init is set to.
+    Keep { kind: Kind, body: String },
     /// Syncs and unmounts the data file system, as the last thing of all. `reset`: and marks this device as one to be
     /// reset.
     Unmount { reset: Option<String> },
@@ -41,6 +44,7 @@ impl Task {
             Self::Good { disk } => vec!["good", disk],
             Self::Update { disk } => vec!["update", disk],
             Self::KernelLog => vec!["kernel-log"],
+            Self::Keep { kind, body } => vec!["keep", kind.word(), body],
             Self::Unmount { reset: None } => vec!["unmount"],
             Self::Unmount { reset: Some(device) } => vec!["unmount", device],
         }
@@ -57,6 +61,10 @@ impl Task {
                 disk: disk.to_owned(),
             }),
             ["kernel-log"] => Some(Self::KernelLog),
+            ["keep", kind, body] => Some(Self::Keep {
+                kind: Kind::of(kind)?,
+                body: body.to_owned(),
+            }),
             ["unmount"] => Some(Self::Unmount { reset: None }),
             ["unmount", device] => Some(Self::Unmount {
                 reset: Some(device.to_owned()),
@@ -72,6 +80,7 @@ impl Task {
             Self::Good { .. } => "care of the slots",
             Self::Update { .. } => "update",
             Self::KernelLog => "keeping of the kernel's lines",
+            Self::Keep { .. } => "keeping of the settings",
             Self::Unmount { .. } => "end of the disk",
         }
     }
@@ -132,6 +141,7 @@ pub(crate) fn main() -> Option<ExitCode> {
         Task::Good { disk } => tasks::good(&disk, &reporter),
         Task::Update { disk } => tasks::update(&disk, &reporter),
         Task::KernelLog => tasks::kernel_log(&reporter),
+        Task::Keep { kind, body } => tasks::keep(kind, &body, &reporter),
         Task::Unmount { reset } => tasks::unmount(reset.as_deref(), &reporter),
     }
     Some(ExitCode::SUCCESS)
@@ -154,6 +164,10 @@ mod tests {
             Task::Good { disk: disk() },
             Task::Update { disk: disk() },
             Task::KernelLog,
+            Task::Keep {
+                kind: Kind::Network,
+                body: "192.0.2.5/24 via 192.0.2.1".to_owned(),
+            },
             Task::Unmount { reset: None },
             Task::Unmount { reset: Some(disk()) },
         ] {
@@ -161,5 +175,6 @@ mod tests {
             assert_eq!(Task::of(&words), Some(task));
         }
         assert_eq!(Task::of(&["good".to_owned()]), None);
+        assert_eq!(Task::of(&["keep", "mail", "x"].map(str::to_owned)), None);
     }
 }

@@ -4,12 +4,16 @@
 
 use format::State;
 use format::boot::Attempt;
-use handoff::{DecodeError, Message, PACKET_OCTETS, Packet};
+use handoff::{DecodeError, Message, PACKET_OCTETS, Packet, ProvisionOrigin};
 
+use crate::settings::{Kind, Record};
 use crate::slot::Boot;
 
 /// Between fields. It is no printable character, so that no field has one.
 const SEPARATOR: char = '\u{1f}';
+
+const STICK: &str = "stick";
+const ESP: &str = "esp";
 
 /// A message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,13 @@ pub(crate) enum Report {
     Provision {
         /// Its size.
         octets: u32,
+        /// Where it was found.
+        origin: ProvisionOrigin,
     },
+    /// Something that init is set to.
+    Record(Record),
+    /// All that init is set to was told: where nothing was, nobody has set anything.
+    Settled,
     /// This is the device that mail is kept on, or was.
     Device(String),
     /// Everything on it is being overwritten, or no more.
@@ -87,7 +97,17 @@ impl Message for Report {
                 'b',
                 vec![flag(&slots.is_good), flag(&slots.is_other_bootable), &slots.disk],
             ),
-            Self::Provision { octets } => return packet(&format!("p{octets}")),
+            Self::Provision { octets, origin } => {
+                let origin = match origin {
+                    ProvisionOrigin::Stick => STICK,
+                    ProvisionOrigin::Esp => ESP,
+                };
+                return packet(&format!("p{octets}{SEPARATOR}{origin}"));
+            }
+            Self::Record(record) => {
+                return packet(&format!("k{}{SEPARATOR}{}", record.kind().word(), record.body()));
+            }
+            Self::Settled => ('q', vec![]),
             Self::Device(device) => ('d', vec![device]),
             Self::Erasing(is_erasing) => ('e', vec![flag(is_erasing)]),
             Self::Mounted => ('m', vec![]),
@@ -119,9 +139,19 @@ impl Message for Report {
                 is_good: *is_good == "1",
                 is_other_bootable: *is_other_bootable == "1",
             }),
-            ('p', [octets]) => Self::Provision {
+            ('p', [octets, origin]) => Self::Provision {
                 octets: octets.parse().map_err(|_| DecodeError::Field("octets"))?,
+                origin: match *origin {
+                    STICK => ProvisionOrigin::Stick,
+                    ESP => ProvisionOrigin::Esp,
+                    _ => return Err(DecodeError::Field("origin")),
+                },
             },
+            ('k', [kind, body]) => Kind::of(kind)
+                .and_then(|kind| Record::parse(kind, body))
+                .map(Self::Record)
+                .ok_or(DecodeError::Field("record"))?,
+            ('q', _) => Self::Settled,
             ('d', [device]) => Self::Device(owned(device)),
             ('e', [is_erasing]) => Self::Erasing(*is_erasing == "1"),
             ('m', _) => Self::Mounted,
@@ -231,7 +261,17 @@ mod tests {
                 is_other_bootable: false,
             }),
             Report::Slots(Slots::default()),
-            Report::Provision { octets: 65_536 },
+            Report::Provision {
+                octets: 65_536,
+                origin: ProvisionOrigin::Stick,
+            },
+            Report::Provision {
+                octets: 1,
+                origin: ProvisionOrigin::Esp,
+            },
+            Report::Record(Record::Time(1_795_505_640)),
+            Report::Record(Record::Network(handoff::Ipv4Settings::Dynamic)),
+            Report::Settled,
             Report::Device("mmcblk0p5".to_owned()),
             Report::Erasing(true),
             Report::Erasing(false),
@@ -259,7 +299,17 @@ mod tests {
     fn a_text_that_is_too_long_is_cut_and_nonsense_is_refused() {
         let long = Report::Say("\u{161}".repeat(400));
         assert!(matches!(Report::decode(&long.encode()), Ok(Report::Say(text)) if text.len() > 500));
-        for nonsense in ["", "x", "t", "pmany", "b1"] {
+        for nonsense in [
+            "",
+            "x",
+            "t",
+            "pmany",
+            "p1\u{1f}moon",
+            "b1",
+            "kname",
+            "kname\u{1f}-",
+            "kmail\u{1f}1",
+        ] {
             Report::decode(&packet(nonsense)).unwrap_err();
         }
         Source::decode(&packet("-1")).unwrap_err();

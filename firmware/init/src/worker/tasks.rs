@@ -16,10 +16,12 @@ use crate::kmsg;
 use crate::mount::{self, SYSTEM};
 use crate::nice;
 use crate::reset;
+use crate::settings::{Kind, Record, file};
 use crate::slot::check::{self, Outcome, Raws};
 use crate::slot::disk::{self, Disk};
 use crate::slot::partition::Partition;
 use crate::slot::{self, Boot};
+use crate::time;
 use crate::trouble::{Trouble, reason};
 use crate::update::{self, FileSource, Rejection};
 use crate::version::Version;
@@ -128,8 +130,27 @@ pub(super) fn kernel_log(told: &Reporter) {
     }
 }
 
+/// Writes down what init is set to.
+pub(super) fn keep(kind: Kind, body: &str, told: &Reporter) {
+    let written = Record::parse(kind, body)
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        .and_then(|record| file::write(Path::new(SYSTEM), &record));
+    if let Err(error) = written {
+        let reason = reason(&error);
+        // Without the time of before the next start begins earlier, and that is all.
+        match kind {
+            Kind::Time => {}
+            Kind::Name | Kind::Network => told.trouble(&Trouble::Unkept { kind, reason }),
+        }
+    }
+}
+
 /// The last thing that is done to the data disk.
 pub(super) fn unmount(reset: Option<&str>, told: &Reporter) {
+    if reset.is_none() {
+        // The next start of a box without a battery goes on from here. Not without a disk, of course.
+        let _ = file::write(Path::new(SYSTEM), &Record::Time(time::now_seconds()));
+    }
     let is_unmounted = match mount::leave_data() {
         Ok(is_unmounted) => is_unmounted,
         Err(error) => {
