@@ -10,6 +10,8 @@ mod ipv4;
 mod link;
 mod packet;
 #[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
+mod router;
+#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
 mod sntp;
 
 use std::error::Error;

@@ -33,6 +33,7 @@ mod vote;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use handoff::UNIX_MS_MAX;
 use message::{Response, Saying, Timestamp};
 
 use crate::count::Malformed;
@@ -381,6 +382,8 @@ impl<R: FnMut() -> u32> Machine<R> {
         };
         let sample = vote::agreed(offsets, round.quorum)
             .and_then(|offset| now_ms.checked_add_signed(offset))
+            // What init would end us for.
+            .filter(|&unix_ms| unix_ms <= UNIX_MS_MAX)
             .map(|unix_ms| Action::Sample {
                 unix_ms,
                 boot_ms: now_ms,
