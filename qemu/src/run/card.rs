@@ -76,16 +76,21 @@ fn said(running: &[u8; HEADER_OCTETS], built: &[u8; HEADER_OCTETS]) -> Option<St
     if running == built {
         return None;
     }
-    // Whether anybody vouches for these names is for the box to find out.
-    let name =
-        |header| Header::told_name(header).map_or("without a name".to_owned(), |name| name.to_string());
-    let (running, built) = (name(running), name(built));
+    let (running, built) = (told_name(running), told_name(built));
     let what = if running == built {
         format!("The disk starts another build of {built} than the last one")
     } else {
         format!("The disk starts {running}, and the last build is {built}")
     };
-    Some(format!("{what}; --fresh starts anew with the last build."))
+    Some(format!(
+        "{what}; --update FILE brings the box to another version, --fresh starts anew with the last build."
+    ))
+}
+
+/// What a version calls itself. Whether anybody vouches for it is for the box to find out.
+pub(crate) fn told_name(version: &[u8]) -> String {
+    let name = version.first_chunk().and_then(Header::told_name);
+    name.map_or("a version without a name".to_owned(), |name| name.to_string())
 }
 
 /// The header of the slot that is next to start, if the disk tells.
@@ -218,13 +223,13 @@ mod tests {
         fs::write(image.update().unwrap(), header("2", 0)).unwrap();
         let line = told().unwrap();
         assert!(
-            line.starts_with("The disk starts 1, and the last build is 2; --fresh"),
+            line.starts_with("The disk starts 1, and the last build is 2; --update FILE"),
             "{line}"
         );
         fs::write(image.update().unwrap(), header("1", 1)).unwrap();
         let line = told().unwrap();
         assert!(
-            line.starts_with("The disk starts another build of 1 than the last one; --fresh"),
+            line.starts_with("The disk starts another build of 1 than the last one; --update"),
             "{line}"
         );
 

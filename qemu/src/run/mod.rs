@@ -5,8 +5,8 @@ mod home;
 pub(crate) mod options;
 mod trust;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -25,6 +25,10 @@ use trust::Trusted;
 const DISK_OCTETS: u64 = 4 << 30;
 /// What init writes when all services accept connections.
 const READY: &str = "LISTENING";
+/// The name under which the box looks for an update on a stick.
+const UPDATE: &str = "postolka.update";
+/// A stick has no room for more, and no update is as large.
+const UPDATE_OCTETS_MAX: u64 = 64 << 20;
 const WORD_EVERY: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A clean stop takes a second or two; a computer with much else to do may need more.
@@ -56,6 +60,8 @@ pub(crate) enum Trouble {
         .0.display()
     )]
     DataOnly(PathBuf),
+    #[error("{} is larger than any update", .0.display())]
+    NoUpdate(PathBuf),
     #[error("no port from {0} upwards is free on this computer")]
     NoPort(u16),
     #[error("Ctrl-C cannot be watched: {0}")]
@@ -87,6 +93,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
         ),
         None => home.provision().map(|(text, password)| (text, Some(password)))?,
     };
+    if let Some(path) = &options.update {
+        File::open(path).map_err(Trouble::file("read", path))?;
+    }
     let image = build(options)?;
     let card = if options.fresh {
         home.put_disk_aside()?;
@@ -97,7 +106,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let disk = card.ready(&image, DISK_OCTETS)?;
 
     let folder = tempfile::tempdir().map_err(Trouble::file("make a folder in", &std::env::temp_dir()))?;
-    let files = [("postolka.toml", provision.as_bytes())];
+    // Read only now: it may be what was just built.
+    let update = options.update.as_deref().map(update).transpose()?;
+    let mut files = vec![("postolka.toml", provision.as_bytes())];
+    files.extend(update.as_deref().map(|octets| (UPDATE, octets)));
     let stick = Stick::prepare(&folder.path().join("stick.img"), &files)?;
     let mut builder = machine(options, &image, &disk)?
         .memory(options.memory_mib)
@@ -143,6 +155,21 @@ fn look_at_disk(options: &Options, home: &Home) -> Result<Card, Trouble> {
         }),
         card => Ok(card),
     }
+}
+
+/// What is put on the stick as an update. Whether it is one is for the box to say: it may be wrong on purpose.
+fn update(path: &Path) -> Result<Vec<u8>, Trouble> {
+    let octets = File::open(path).and_then(|file| {
+        let mut octets = Vec::new();
+        file.take(UPDATE_OCTETS_MAX + 1).read_to_end(&mut octets)?;
+        Ok(octets)
+    });
+    let octets = octets.map_err(Trouble::file("read", path))?;
+    if octets.len() as u64 > UPDATE_OCTETS_MAX {
+        return Err(Trouble::NoUpdate(path.to_owned()));
+    }
+    println!("The box gets {} on its stick.", card::told_name(&octets));
+    Ok(octets)
 }
 
 /// The machine, and a word if what it starts is not what was built.
@@ -290,8 +317,30 @@ fn lines(visit: &Visit, trusted: &Trusted, smtp: u16, imaps: u16) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_update_is_taken_as_it_is_and_named_and_what_is_too_large_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.update");
+        let mut header = [0; 4096];
+        header[..16].copy_from_slice(b"postolka slot v1");
+        header[64..69].copy_from_slice(b"0.2.0");
+        assert_eq!(card::told_name(&header), "0.2.0");
+        assert_eq!(card::told_name(b"something else"), "a version without a name");
+        fs::write(&path, header).unwrap();
+        assert_eq!(update(&path).unwrap(), header);
+        File::create(&path)
+            .unwrap()
+            .set_len(UPDATE_OCTETS_MAX + 1)
+            .unwrap();
+        let said = update(&path).unwrap_err().to_string();
+        assert!(said.ends_with("is larger than any update"), "{said}");
+        fs::remove_file(&path).unwrap();
+        assert!(update(&path).unwrap_err().to_string().contains("cannot read"));
+    }
 
     #[test]
     fn the_lines_to_copy_name_the_ports_the_name_and_the_mailbox() {

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) fresh: bool,
     pub(crate) snapshot: bool,
     pub(crate) provision: Option<PathBuf>,
+    /// A firmware update for the box's stick.
+    pub(crate) update: Option<PathBuf>,
     pub(crate) kernel_log: bool,
     pub(crate) release: bool,
     pub(crate) no_build: bool,
@@ -48,6 +50,10 @@ pub(crate) enum OptionError {
     )]
     FreshFile,
     #[error(
+        "--update needs a box that starts from its disk: with --firmware direct there is no slot to write it to"
+    )]
+    UpdateDirect,
+    #[error(
         "--kernel-log needs --firmware direct: behind a firmware the kernel's command line is signed into the image"
     )]
     SignedLine,
@@ -62,6 +68,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
         fresh: false,
         snapshot: false,
         provision: None,
+        update: None,
         kernel_log: false,
         release: false,
         no_build: false,
@@ -82,6 +89,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             "--memory" => options.memory_mib = memory(value("a number of MiB")?)?,
             "--disk" => options.disk = Some(PathBuf::from(value("a file")?)),
             "--provision" => options.provision = Some(PathBuf::from(value("a file")?)),
+            "--update" => options.update = Some(PathBuf::from(value("a file")?)),
             "--from" => from = PathBuf::from(value("a folder")?),
             "--fresh" => options.fresh = true,
             "--snapshot" => options.snapshot = true,
@@ -94,12 +102,16 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
     if options.fresh && options.disk.is_some() {
         return Err(OptionError::FreshFile);
     }
+    if options.update.is_some() && options.firmware.is_none() {
+        return Err(OptionError::UpdateDirect);
+    }
     if options.kernel_log && options.firmware.is_some() {
         return Err(OptionError::SignedLine);
     }
     let absolute = |file: Option<PathBuf>| file.map(|file| Path::new(&from).join(file));
     options.disk = absolute(options.disk);
     options.provision = absolute(options.provision);
+    options.update = absolute(options.update);
     Ok(Some(options))
 }
 
@@ -147,10 +159,11 @@ mod tests {
 
     #[test]
     fn files_are_taken_from_where_the_person_stands() {
-        let options = parsed("--from /home/anna --disk my.img --provision /etc/p.toml")
+        let options = parsed("--from /home/anna --disk my.img --update new.update --provision /etc/p.toml")
             .unwrap()
             .unwrap();
         assert_eq!(options.disk.unwrap(), Path::new("/home/anna/my.img"));
+        assert_eq!(options.update.unwrap(), Path::new("/home/anna/new.update"));
         assert_eq!(options.provision.unwrap(), Path::new("/etc/p.toml"));
     }
 
@@ -184,6 +197,10 @@ mod tests {
         assert_eq!(parsed("--disk a --fresh"), Err(OptionError::FreshFile));
         assert_eq!(parsed("--kernel-log"), Err(OptionError::SignedLine));
         parsed("--kernel-log --firmware direct").unwrap();
+        assert_eq!(
+            parsed("--update a --firmware direct"),
+            Err(OptionError::UpdateDirect)
+        );
     }
 
     #[test]
