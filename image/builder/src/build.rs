@@ -258,15 +258,8 @@ mod tests {
 
     fn release(key: Option<PathBuf>) -> String {
         let options = Build {
-            profile: Profile::Release,
-            board: Board::Virt,
             key,
-            number: None,
-            min_from: 0,
-            command_line: None,
-            pi_firmware: None,
-            kernel_source: None,
-            kernel_only: false,
+            ..Build::new(Profile::Release)
         };
         match signer(&options) {
             Ok(_) => panic!("it was taken"),

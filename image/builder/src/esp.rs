@@ -174,6 +174,13 @@ pub(crate) mod tests {
         ]
     }
 
+    fn read(system: &FileSystem<Cursor<Vec<u8>>>, path: &str) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut file = system.root_dir().open_file(path).unwrap();
+        file.read_to_end(&mut found).unwrap();
+        found
+    }
+
     #[test]
     fn the_same_files_give_the_same_octets() {
         assert_eq!(esp(&files()).unwrap(), esp(&files()).unwrap());
@@ -186,14 +193,7 @@ pub(crate) mod tests {
         let system = FileSystem::new(Cursor::new(esp.octets), FsOptions::new()).unwrap();
         assert_eq!((system.fat_type(), system.volume_id()), (FatType::Fat16, SERIAL));
         for (path, octets) in files() {
-            let mut found = Vec::new();
-            system
-                .root_dir()
-                .open_file(&path)
-                .unwrap()
-                .read_to_end(&mut found)
-                .unwrap();
-            assert_eq!(found, octets, "{path}");
+            assert_eq!(read(&system, &path), octets, "{path}");
         }
         assert!(!system.read_status_flags().unwrap().dirty());
     }
@@ -209,14 +209,7 @@ pub(crate) mod tests {
         esp.octets.extend(std::iter::repeat_n(0xa5, free));
         let system = FileSystem::new(Cursor::new(esp.octets), FsOptions::new()).unwrap();
         let (path, octets) = files().remove(2);
-        let mut found = Vec::new();
-        system
-            .root_dir()
-            .open_file(&path)
-            .unwrap()
-            .read_to_end(&mut found)
-            .unwrap();
-        assert_eq!(found, octets);
+        assert_eq!(read(&system, &path), octets);
     }
 
     #[test]

@@ -101,18 +101,25 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Task, Error> {
     }
 }
 
+impl Build {
+    /// The image of everyday.
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            board: Board::Virt,
+            key: None,
+            number: None,
+            min_from: 0,
+            command_line: None,
+            pi_firmware: None,
+            kernel_source: None,
+            kernel_only: false,
+        }
+    }
+}
+
 fn build(mut words: Words<'_>) -> Result<Task, Error> {
-    let mut build = Build {
-        profile: Profile::Ci,
-        board: Board::Virt,
-        key: None,
-        number: None,
-        min_from: 0,
-        command_line: None,
-        pi_firmware: None,
-        kernel_source: None,
-        kernel_only: false,
-    };
+    let mut build = Build::new(Profile::Ci);
     while let Some(word) = words.next() {
         match word {
             "--release" => build.profile = Profile::Release,
