@@ -15,7 +15,10 @@ pub(crate) struct Counts {
 
 /// What netd reads from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the last four come next"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "mDNS comes next")
+)]
 pub(crate) enum Protocol {
     Dhcp,
     Arp,
@@ -44,7 +47,7 @@ impl fmt::Display for Protocol {
 
 impl Counts {
     /// Counts one, and gives the line to print when it is time for one.
-    pub(crate) fn malformed(&mut self, protocol: Protocol) -> Option<String> {
+    fn malformed(&mut self, protocol: Protocol) -> Option<String> {
         let count = &mut self.of[protocol as usize];
         *count = count.saturating_add(1);
         match *count {
@@ -54,6 +57,16 @@ impl Counts {
             )),
             _ => None,
         }
+    }
+
+    /// What is to be done for something that came: nothing when it was malformed, which is counted and told.
+    pub(crate) fn sound<T>(&mut self, protocol: Protocol, result: Result<Vec<T>, Malformed>) -> Vec<T> {
+        result.unwrap_or_else(|Malformed| {
+            if let Some(line) = self.malformed(protocol) {
+                eprintln!("{line}");
+            }
+            Vec::new()
+        })
     }
 }
 

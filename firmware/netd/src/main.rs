@@ -4,21 +4,18 @@ mod arp;
 mod clock;
 mod count;
 mod dhcp;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
 mod dns;
 mod ipv4;
 mod link;
 mod packet;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
 mod router;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
 mod sntp;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use handoff::{Channel, Received, ToNetd};
-use link::Link;
+use link::{Card, Link, Sockets};
 
 fn main() -> ExitCode {
     match run() {
@@ -38,12 +35,17 @@ fn run() -> Result<(), Box<dyn Error>> {
         ToNetd::Link {
             index,
             mac,
+            name,
             host_name,
             ipv4,
-            ..
         } => {
-            let sockets = link::Sockets::new(index, descriptors)?;
-            Link::new(control, sockets, mac, host_name, ipv4).run()
+            let card = Card {
+                index,
+                mac,
+                interface: name,
+                host_name,
+            };
+            Link::new(control, Sockets::new(index, descriptors)?, card, ipv4).run()
         }
         ToNetd::Stop => Ok(()),
         _ => Err("init said something else before it handed over a link".into()),

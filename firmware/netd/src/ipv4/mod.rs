@@ -100,7 +100,6 @@ impl<R: FnMut() -> u32 + Clone> Ipv4<R> {
     }
 
     /// The time servers that came with the lease.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for SNTP, which comes next"))]
     pub(crate) fn ntp(&self) -> &[Ipv4Addr] {
         match &self.source {
             Source::Server(dhcp) if self.leased.is_some() => dhcp.ntp(),

@@ -7,24 +7,30 @@
 //!   `ARP_REST_MS`, unless an address is being probed for.
 
 mod sockets;
-#[cfg_attr(not(test), expect(dead_code, reason = "for mDNS and SNTP, which come next"))]
+mod time;
+#[cfg_attr(not(test), expect(dead_code, reason = "mDNS comes next"))]
 mod udp;
 
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use handoff::{Addresses, Channel, FromNetd, HostName, Ipv4Settings, ReceiveError, Received, ToNetd};
+use handoff::{
+    Addresses, Channel, DNS_MAX, FromNetd, HostName, InterfaceName, Ipv4Settings, ReceiveError, Received,
+    ToNetd,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub(crate) use sockets::Sockets;
 use sockets::{FRAME_OCTETS_MAX, frame, is_passing};
+use time::{Surroundings, Time};
 
 use crate::clock::{now_ms, random};
 use crate::count::{Counts, Malformed, Protocol};
 use crate::ipv4::{self, Ipv4};
 use crate::packet;
+use crate::router;
 
 /// How long it sleeps at most: `poll` takes an int of milliseconds.
 const SLEEP_MS_MAX: u64 = 3_600_000;
@@ -40,9 +46,22 @@ pub(crate) struct Link {
     sockets: Sockets,
     mac: [u8; 6],
     ipv4: Ipv4<fn() -> u32>,
+    router: router::Machine,
+    time: Time,
+    surroundings: Surroundings,
     /// Until then ARP is left where it is.
     arp_rest_ms: u64,
     counts: Counts,
+}
+
+/// What is told of an interface besides its sockets and its settings.
+pub(crate) struct Card {
+    /// The kernel's number of it.
+    pub(crate) index: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) interface: InterfaceName,
+    /// What the box is called.
+    pub(crate) host_name: HostName,
 }
 
 /// A socket that is listened on.
@@ -52,21 +71,25 @@ enum Ear {
     Dhcp,
     Arp,
     Icmp6,
+    Time(time::Ear),
 }
 
 impl Link {
-    pub(crate) fn new(
-        control: Channel,
-        sockets: Sockets,
-        mac: [u8; 6],
-        name: HostName,
-        settings: Ipv4Settings,
-    ) -> Self {
+    pub(crate) fn new(control: Channel, sockets: Sockets, card: Card, settings: Ipv4Settings) -> Self {
+        let Card {
+            index,
+            mac,
+            interface,
+            host_name,
+        } = card;
         Self {
             control,
             sockets,
             mac,
-            ipv4: Ipv4::new(mac, settings, name, random, now_ms()),
+            ipv4: Ipv4::new(mac, settings, host_name, random, now_ms()),
+            router: router::Machine::new(random(), now_ms()),
+            time: Time::new(interface, index),
+            surroundings: Surroundings::default(),
             arp_rest_ms: 0,
             counts: Counts::default(),
         }
@@ -77,6 +100,10 @@ impl Link {
         loop {
             let actions = self.ipv4.tick(now_ms());
             self.perform(actions)?;
+            let actions = self.router.tick(now_ms());
+            self.heed(actions)?;
+            let news = self.time.tick(now_ms());
+            self.tell(&news)?;
             for ear in self.wait()? {
                 match ear {
                     Ear::Control => {
@@ -87,6 +114,10 @@ impl Link {
                     Ear::Dhcp => self.read_dhcp()?,
                     Ear::Arp => self.read_arp()?,
                     Ear::Icmp6 => self.read_icmp6()?,
+                    Ear::Time(ear) => {
+                        let news = self.time.read(ear, &mut self.counts, now_ms())?;
+                        self.tell(&news)?;
+                    }
                 }
             }
         }
@@ -97,10 +128,16 @@ impl Link {
         let now_ms = now_ms();
         let is_resting = now_ms < self.arp_rest_ms && !self.ipv4.is_probing();
         let rest_ms = is_resting.then_some(self.arp_rest_ms);
-        let deadline_ms = [self.ipv4.deadline_ms(), rest_ms].into_iter().flatten().min();
+        let deadlines = [
+            self.ipv4.deadline_ms(),
+            self.router.deadline_ms(),
+            self.time.deadline_ms(),
+            rest_ms,
+        ];
+        let deadline_ms = deadlines.into_iter().flatten().min();
         let wait_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));
 
-        let mut ears = vec![
+        let mut ears: Vec<(Ear, BorrowedFd<'_>)> = vec![
             (Ear::Control, self.control.as_fd()),
             (Ear::Dhcp, self.sockets.dhcp.as_fd()),
             (Ear::Icmp6, self.sockets.icmp6.as_fd()),
@@ -108,6 +145,7 @@ impl Link {
         if !is_resting {
             ears.push((Ear::Arp, self.sockets.arp.as_fd()));
         }
+        ears.extend(self.time.ears().map(|(ear, socket)| (Ear::Time(ear), socket)));
         let mut polled: Vec<PollFd<'_>> = ears
             .iter()
             .map(|&(_, socket)| PollFd::new(socket, PollFlags::POLLIN))
@@ -133,7 +171,12 @@ impl Link {
             ToNetd::Stop => return Ok(None),
             ToNetd::Link { .. } => return Err("a second link".into()),
             ToNetd::HostName(name) => self.ipv4.rename(name),
-            ToNetd::Addresses(addresses) => self.ipv4.applied(ipv4_of(&addresses), now_ms()),
+            ToNetd::Addresses(Addresses(addresses)) => {
+                let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.ip).collect();
+                self.ipv4.applied(ipv4_of(&addresses), now_ms());
+                self.surroundings.addresses = addresses;
+                self.moved()?;
+            }
             ToNetd::Mdns { .. } => {}
         }
         Ok(Some(()))
@@ -148,7 +191,7 @@ impl Link {
             let result = packet::datagram(&room[..length])
                 .ok_or(Malformed)
                 .and_then(|payload| self.ipv4.receive_dhcp(payload, now_ms()));
-            let actions = self.sound(Protocol::Dhcp, result);
+            let actions = self.counts.sound(Protocol::Dhcp, result);
             self.perform(actions)?;
         }
         Ok(())
@@ -161,7 +204,7 @@ impl Link {
                 break;
             };
             let result = self.ipv4.receive_arp(&room[..length], now_ms());
-            let actions = self.sound(Protocol::Arp, result);
+            let actions = self.counts.sound(Protocol::Arp, result);
             self.perform(actions)?;
         }
         self.arp_rest_ms = now_ms() + ARP_REST_MS;
@@ -170,18 +213,20 @@ impl Link {
 
     fn read_icmp6(&mut self) -> io::Result<()> {
         let mut room = [0; FRAME_OCTETS_MAX];
-        while self.sockets.advertised(&mut room)?.is_some() {}
+        for _ in 0..READS_MAX {
+            let Some(advertised) = self.sockets.advertised(&mut room)? else {
+                break;
+            };
+            let result = self.router.receive(
+                advertised.source,
+                advertised.hop_limit,
+                &room[..advertised.octets],
+                now_ms(),
+            );
+            let actions = self.counts.sound(Protocol::RouterAdvertisement, result);
+            self.heed(actions)?;
+        }
         Ok(())
-    }
-
-    /// What is to be done for something that came; nothing when it was malformed, which is counted and told.
-    fn sound<T>(&mut self, protocol: Protocol, result: Result<Vec<T>, Malformed>) -> Vec<T> {
-        result.unwrap_or_else(|Malformed| {
-            if let Some(line) = self.counts.malformed(protocol) {
-                eprintln!("{line}");
-            }
-            Vec::new()
-        })
     }
 
     fn perform(&mut self, actions: Vec<ipv4::Action>) -> io::Result<()> {
@@ -195,8 +240,18 @@ impl Link {
                     unless_passing(self.sockets.renew(server, &payload))?;
                 }
                 ipv4::Action::Arp(frame) => unless_passing(self.sockets.send_arp(&frame))?,
-                ipv4::Action::Lease(lease) => self.control.send(&FromNetd::Lease(lease), &[])?,
-                ipv4::Action::LeaseLost => self.control.send(&FromNetd::LeaseLost, &[])?,
+                ipv4::Action::Lease(lease) => {
+                    self.surroundings.dns4 = lease.dns.to_vec();
+                    self.surroundings.ntp = self.ipv4.ntp().to_vec();
+                    self.control.send(&FromNetd::Lease(lease), &[])?;
+                    self.moved()?;
+                }
+                ipv4::Action::LeaseLost => {
+                    self.surroundings.dns4.clear();
+                    self.surroundings.ntp.clear();
+                    self.control.send(&FromNetd::LeaseLost, &[])?;
+                    self.moved()?;
+                }
                 ipv4::Action::Conflict { address, mac } => {
                     self.control
                         .send(&FromNetd::AddressConflict { address, mac }, &[])?;
@@ -204,6 +259,36 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Does what the advertisements of routers lead to.
+    fn heed(&mut self, actions: Vec<router::Action>) -> io::Result<()> {
+        for action in actions {
+            match action {
+                router::Action::Solicit(message) => unless_passing(self.sockets.solicit(&message))?,
+                router::Action::Resolvers { dns, seconds } => {
+                    let message = FromNetd::Resolvers6 {
+                        dns: dns.iter().copied().take(DNS_MAX).collect(),
+                        seconds,
+                    };
+                    self.control.send(&message, &[])?;
+                    self.surroundings.dns6 = dns;
+                    self.moved()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The network is not what it was.
+    fn moved(&mut self) -> io::Result<()> {
+        let news = self.time.moved(self.surroundings.clone(), now_ms());
+        self.tell(&news)
+    }
+
+    fn tell(&self, news: &[FromNetd]) -> io::Result<()> {
+        news.iter()
+            .try_for_each(|message| self.control.send(message, &[]))
     }
 }
 
@@ -215,12 +300,12 @@ fn unless_passing(sent: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn ipv4_of(addresses: &Addresses) -> Vec<Ipv4Addr> {
-    let four = |address: &handoff::Address| match address.ip {
-        IpAddr::V4(ip) => Some(ip),
+fn ipv4_of(addresses: &[IpAddr]) -> Vec<Ipv4Addr> {
+    let four = |address: &IpAddr| match address {
+        IpAddr::V4(ip) => Some(*ip),
         IpAddr::V6(_) => None,
     };
-    addresses.0.iter().filter_map(four).collect()
+    addresses.iter().filter_map(four).collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recv, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrIn6, recv, recvmsg, sendto, setsockopt, sockopt,
+};
 
 use crate::packet::SERVER_PORT;
 
@@ -14,19 +16,25 @@ use crate::packet::SERVER_PORT;
 /// advertisement fits a frame (RFC 4861 §6.2.1).
 pub(crate) const FRAME_OCTETS_MAX: usize = 1514;
 
+/// RFC 4291 §2.7.1.
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// A raw socket takes its own protocol for the port that an address has (raw(7)).
+const ICMPV6: u16 = 58;
+/// RFC 4861 §4.1: a router takes no solicitation with less, as another may have forwarded it.
+const ND_HOPS: i32 = 255;
+
 /// What init hands over with a link, in its order.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    /// The kernel's number of the interface.
-    #[expect(dead_code, reason = "for mDNS, which comes next")]
-    pub(super) index: u32,
     /// Hears IPv4 to UDP port 68, and sends any frame.
     pub(super) dhcp: File,
     /// Sends from port 68, and hears nothing.
     renewals: UdpSocket,
     pub(super) arp: File,
-    /// Hears router advertisements.
+    /// Hears router advertisements, and sends solicitations.
     pub(super) icmp6: OwnedFd,
+    /// The kernel's number of the interface.
+    index: u32,
 }
 
 /// A router advertisement as it came.
@@ -46,12 +54,13 @@ impl Sockets {
             .map_err(|_| io::Error::other("a link came without its four sockets"))?;
         // RFC 4861 §6.1.2: an advertisement that a router has forwarded shows by its hop limit.
         setsockopt(&icmp6, sockopt::Ipv6RecvHopLimit, &true)?;
+        setsockopt(&icmp6, sockopt::Ipv6MulticastHops, &ND_HOPS)?;
         Ok(Self {
-            index,
             dhcp: dhcp.into(),
             renewals: renewals.into(),
             arp: arp.into(),
             icmp6,
+            index,
         })
     }
 
@@ -68,6 +77,18 @@ impl Sockets {
 
     pub(super) fn send_arp(&mut self, frame: &[u8]) -> io::Result<()> {
         self.arp.write(frame).map(drop)
+    }
+
+    /// Asks all routers of the link for an advertisement.
+    pub(super) fn solicit(&self, message: &[u8]) -> io::Result<()> {
+        let to = SocketAddrV6::new(ALL_ROUTERS, ICMPV6, 0, self.index);
+        sendto(
+            self.icmp6.as_raw_fd(),
+            message,
+            &SockaddrIn6::from(to),
+            MsgFlags::empty(),
+        )?;
+        Ok(())
     }
 
     /// A router advertisement, without its IPv6 header; `None` when none is there.

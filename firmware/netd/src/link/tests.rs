@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dhcproto::v4::{self, DhcpOption, HType, MessageType, Opcode};
 use dhcproto::{Decodable, Encodable};
-use handoff::{Address, InterfaceName};
+use handoff::Address;
 
 use super::*;
 
@@ -38,8 +38,13 @@ impl Running {
         let icmp6 = UdpSocket::bind("[::1]:0").unwrap();
         let handed: [OwnedFd; 4] = [dhcp.1.into(), renewals.into(), arp.1.into(), icmp6.into()];
         let sockets = Sockets::new(1, handed).unwrap();
-        let name = HostName::new("postolka").unwrap();
-        let link = Link::new(theirs, sockets, MAC, name, settings);
+        let card = Card {
+            index: 1,
+            mac: MAC,
+            interface: InterfaceName::new("lo").unwrap(),
+            host_name: HostName::new("postolka").unwrap(),
+        };
+        let link = Link::new(theirs, sockets, card, settings);
         let thread = std::thread::spawn(|| link.run().map_err(|error| error.to_string()));
         for wire in [&dhcp.0, &arp.0] {
             wire.set_read_timeout(Some(PATIENCE)).unwrap();
