@@ -9,11 +9,11 @@ use serde_json::Value;
 
 /// What each crate of ours may use directly: in its program, its tests and its build.
 ///
-/// `mail`, `wire` ← `store`, `auth`, `net` ← `delivery` ← `smtp`, `imap` ← `maild`. Protocols do not know each other.
+/// `mail`, `wire` ← `store`, `auth`, `net` ← `delivery` ← `smtp`, `imap`, `web` ← `maild`. Protocols do not know each other.
 /// PID 1 and netd know the contract between the processes and the board, and nothing of mail. Loader, init and builder
 /// share one format of slots. What tests the box from outside knows that format, which is on the outside of the box, and
 /// not its inside.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("mail", &[]),
     ("wire", &["mail"]),
     ("store", &["mail", "wire"]),
@@ -22,14 +22,16 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("delivery", &["mail", "wire", "store", "auth", "net"]),
     ("smtp", &["mail", "wire", "store", "auth", "net", "delivery"]),
     ("imap", &["mail", "wire", "store", "auth", "net", "delivery"]),
+    ("web", &["mail", "wire", "store", "auth", "net", "delivery"]),
     (
         "maild",
         &[
-            "mail", "wire", "store", "auth", "net", "delivery", "smtp", "imap", "handoff",
+            "mail", "wire", "store", "auth", "net", "delivery", "smtp", "imap", "web", "handoff", "cage",
         ],
     ),
     ("handoff", &[]),
-    ("netd", &["handoff"]),
+    ("cage", &[]),
+    ("netd", &["handoff", "cage"]),
     ("init", &["handoff", "board", "format"]),
     ("board", &[]),
     ("format", &[]),

@@ -14,7 +14,7 @@ The mail process of the box.
 
 Options of --data:
   --listen ADDRESS                 the address to listen on (127.0.0.1)
-  --port-base NUMBER               ports are this plus 25, 993 (20000); 0: free ports, which are printed
+  --port-base NUMBER               ports are this plus 25, 443, 993 (20000); 0: free ports, which are printed
   --provision FILE                 a postolka.toml for a box without accounts; its [limits] hold for this run
   --log LEVEL                      error, warn, info, debug (info)
 
@@ -47,7 +47,7 @@ pub(crate) struct Dev {
 }
 
 /// Where the box keeps its mail.
-const BOX_FOLDER: &str = "/data/mail";
+pub(crate) const BOX_FOLDER: &str = "/data/mail";
 /// The highest base that leaves room for port 993.
 const PORT_BASE_MAX: u16 = u16::MAX - 993;
 

@@ -42,6 +42,9 @@ pub(crate) enum Trouble {
     /// It was right, and could not be kept.
     #[error("the accounts could not be made: {0}")]
     Provisioning(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody could claim the box, or it cannot be told whether somebody has.
+    #[error("the box cannot be offered for claiming: {0}")]
+    Claim(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Somebody else listens there, or only root may.
     #[error("{address} cannot be listened on: {}", plain(.source))]
     Port {
@@ -52,6 +55,9 @@ pub(crate) enum Trouble {
     /// No threads, no signals, no random numbers: a machine at its end.
     #[error("the system does not give what maild needs: {}", plain(.0))]
     System(#[source] io::Error),
+    /// A program that serves strangers is confined, or does not run.
+    #[error("maild is not started unconfined: {0}")]
+    Sandbox(#[from] cage::CageError),
     /// init is not there, or does not speak as agreed.
     #[error("init cannot be understood: {0}")]
     Handoff(String),

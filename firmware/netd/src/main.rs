@@ -9,6 +9,7 @@ mod ipv4;
 mod link;
 mod packet;
 mod router;
+mod sandbox;
 mod sntp;
 
 use std::error::Error;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
+    sandbox::close()?;
     let control = Channel::inherited()?;
     let Received { message, descriptors } = control.receive::<ToNetd>()?;
     match message {
