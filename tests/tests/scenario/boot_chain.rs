@@ -1,6 +1,7 @@
 //! From power-on: a flashed disk, a firmware, the loader, two slots. What may be wrong with them, and that one of them
 //! always runs.
 
+use std::io;
 use std::time::Instant;
 
 use e2e::appliance::SENDER;
@@ -27,7 +28,7 @@ e2e::scenarios![; own
 ];
 
 /// A flashed box on a card of half a gigabyte.
-fn flashed(firmware: Firmware) -> std::io::Result<Booted> {
+fn flashed(firmware: Firmware) -> io::Result<Booted> {
     let mut plan = Plan::of(Office::for_names(["anna"]));
     plan.disk_mib = Some(512);
     BootedImage::new()?.flashed(firmware).machine(plan)
@@ -145,20 +146,21 @@ fn d24_a_version_that_panics_is_tried_three_times_and_the_old_one_runs(_stage: &
         .card()
         .try_in_b(&Version::built()?.later(1).sabotaged("panic")?.pack()?)?;
     booted.power_on()?;
+    let mut failed = Vec::new();
     for number in 1..=3 {
         booted.starts(Slot::B, Some(number))?;
         booted.says("SABOTEUR panic")?;
-        if number == 2 {
-            println!("the second of three tries ends");
-        }
+        failed.push(Instant::now());
     }
-    let failed = Instant::now();
     booted.says(&format!("slot B {}", Fault::TriesSpent))?;
     booted.starts(Slot::A, None)?;
     booted.says("LISTENING")?;
+    // A figure to be looked at (30 s are wanted from the second one on) and not to be asserted: the processor is emulated,
+    // and shared.
     println!(
-        "serves {:.1} s after the last failure",
-        failed.elapsed().as_secs_f32()
+        "serves {:.1} s after the second failure, {:.1} s after the third",
+        failed[1].elapsed().as_secs_f32(),
+        failed[2].elapsed().as_secs_f32()
     );
     booted.cut_power()?;
     booted.start()?;
@@ -173,31 +175,27 @@ fn d24_a_version_that_panics_is_tried_three_times_and_the_old_one_runs(_stage: &
 
 /// Nothing resets it: nobody has opened the watchdog. People pull the plug.
 fn d24_a_version_that_hangs_is_given_up_when_the_plug_was_pulled_three_times(_stage: &dyn Stage) -> Outcome {
-    let mut booted = flashed(Firmware::UBoot)?;
-    booted
-        .card()
-        .try_in_b(&Version::built()?.later(1).sabotaged("hang")?.pack()?)?;
-    for number in 1..=3 {
-        booted.power_on()?;
-        booted.starts(Slot::B, Some(number))?;
-        booted.says("SABOTEUR hang")?;
+    is_given_up("hang", "SABOTEUR hang", |booted| {
         booted.cut_power()?;
-    }
-    booted.power_on()?;
-    booted.starts(Slot::A, None)?;
-    booted.says("LISTENING")?;
-    Ok(())
+        booted.power_on()
+    })
 }
 
 fn d24_a_version_that_hangs_with_the_watchdog_open_is_reset_and_given_up(_stage: &dyn Stage) -> Outcome {
+    is_given_up("watchdog", "SABOTEUR watchdog set: 0", |_| Ok(()))
+}
+
+/// A version on trial that hangs in this way and says `sign` before; `end` is what ends each of its three starts.
+fn is_given_up(how: &str, sign: &str, end: fn(&mut Booted) -> io::Result<()>) -> Outcome {
     let mut booted = flashed(Firmware::UBoot)?;
     booted
         .card()
-        .try_in_b(&Version::built()?.later(1).sabotaged("watchdog")?.pack()?)?;
+        .try_in_b(&Version::built()?.later(1).sabotaged(how)?.pack()?)?;
     booted.power_on()?;
     for number in 1..=3 {
         booted.starts(Slot::B, Some(number))?;
-        booted.says("SABOTEUR watchdog set: 0")?;
+        booted.says(sign)?;
+        end(&mut booted)?;
     }
     booted.starts(Slot::A, None)?;
     booted.says("LISTENING")?;

@@ -11,6 +11,7 @@ use e2e::stage::{Booted, BootedImage};
 use e2e::{Account, Appliance, Office, Plan, Stage};
 use format::Slot;
 use format::bootstate::Fault;
+use format::layout::SLOT_B;
 use qemu::Firmware;
 
 e2e::scenarios![; own
@@ -139,13 +140,15 @@ fn d26_an_update_that_is_not_right_is_refused_in_a_sentence_and_nothing_is_writt
         ..version.clone()
     };
     let cases = [
-        ("not as it was signed", damaged),
         ("cut short", whole[..whole.len() - 5000].to_vec()),
         ("no version of Postolka", b"something else\n".repeat(1000)),
         ("signature", version.forged()?),
         ("another board", version.clone().for_another_board().pack()?),
         ("too old", forbidden.pack()?),
+        // This one is written as far as it is whole, and what lies there after does not verify.
+        ("not as it was signed", damaged),
     ];
+    let before = other_slot(&booted)?;
     for (word, octets) in cases {
         booted.insert(&[(UPDATE, &octets)])?;
         booted.power_on()?;
@@ -160,8 +163,18 @@ fn d26_an_update_that_is_not_right_is_refused_in_a_sentence_and_nothing_is_writt
         let state = booted.card().bootstate()?;
         assert_eq!(state.order()[0], Slot::A, "{word}: {state:?}");
         assert!(state.slot(Slot::A).is_good, "{word}: {state:?}");
+        if word != "not as it was signed" {
+            assert!(other_slot(&booted)? == before, "{word}: the slot was written to");
+        }
     }
     Ok(())
+}
+
+/// What lies in the slot that does not run.
+fn other_slot(booted: &Booted) -> std::io::Result<Vec<u8>> {
+    let mut octets = vec![0; 16 << 20];
+    booted.card().read(SLOT_B.start, &mut octets)?;
+    Ok(octets)
 }
 
 fn d24_the_plug_is_pulled_at_any_moment_of_an_update_and_the_mail_is_there(_stage: &dyn Stage) -> Outcome {
