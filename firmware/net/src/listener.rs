@@ -305,7 +305,7 @@ fn admit<F, C>(
 /// Says why, and closes. Under TLS, where the peer would not understand it otherwise, after a handshake.
 async fn refuse(socket: TcpStream, service: Service, tls: Tls) -> io::Result<()> {
     let mut stream = if service.is_tls_first {
-        Stream::tls(socket, tls).await?.0
+        Stream::tls(socket, tls.speaking_last()).await?.0
     } else {
         Stream::plain(socket, tls)
     };

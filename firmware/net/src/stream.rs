@@ -83,6 +83,14 @@ impl Stream {
         }
     }
 
+    /// The protocol that was agreed on in the handshake (RFC 7301), if one was.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            State::Plain(_) | State::Ended => None,
+        }
+    }
+
     /// Waits for octets and adds at most [`READ_OCTETS`] of them to `input`. Gives how many; 0 at the
     /// end of the stream. Cancel-safe, and holds no buffer while it waits.
     pub async fn read_into(&mut self, input: &mut Input) -> io::Result<usize> {

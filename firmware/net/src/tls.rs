@@ -53,6 +53,27 @@ impl Tls {
         self.certificates.0.store(Arc::new(Table { default, named }));
     }
 
+    /// The same, for a service whose protocol is agreed on in the handshake (RFC 7301): the first of `protocols` that
+    /// the client has too. A client that asks for none gets none; one that has only others is refused.
+    #[must_use]
+    pub fn speaking(&self, protocols: &[&[u8]]) -> Tls {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Tls {
+            config: Arc::new(config),
+            certificates: Arc::clone(&self.certificates),
+        }
+    }
+
+    /// The same, for saying no in the last, simplest protocol: [`Service::refusal`](crate::listener::Service::refusal)
+    /// is text, which is not what HTTP/2 is made of.
+    pub(crate) fn speaking_last(&self) -> Tls {
+        match self.config.alpn_protocols.last() {
+            Some(last) => self.speaking(&[last]),
+            None => self.clone(),
+        }
+    }
+
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }

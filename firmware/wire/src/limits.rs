@@ -74,6 +74,27 @@ pub const IMAP_MISTAKES_MAX: usize = 20;
 /// RFC 9051 §5.4: at least 30 minutes.
 pub const IMAP_AUTOLOGOUT: Duration = Duration::from_secs(30 * 60 + 30);
 
+// Web
+
+/// The head of a request, all fields together; nginx takes 32 KiB, browsers send 1 to 4.
+pub const HTTP_HEAD_OCTETS_MAX: usize = 16 * 1024;
+/// Fields of a request.
+pub const HTTP_FIELDS_MAX: usize = 100;
+/// D17: the time a request's head may take, one octet after the other.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// D17: a connection on which nothing is asked for this long is let go.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time a request may take from its head to its answer, with its body and the hash of a password.
+pub const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests of one HTTP/2 connection at once.
+pub const HTTP2_STREAMS_MAX: u32 = 32;
+/// The body of a form without a file.
+pub const FORM_OCTETS_MAX: usize = 16 * 1024;
+/// AX2: wrong claim codes, before nobody may try for [`CLAIM_LOCK_TIME`].
+pub const CLAIM_TRIES_MAX: u32 = 5;
+/// AX2.
+pub const CLAIM_LOCK_TIME: Duration = Duration::from_mins(10);
+
 // Connections
 
 /// D17: the time a connection has to log in, on ports where nothing is possible without.

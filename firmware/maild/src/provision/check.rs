@@ -1,8 +1,8 @@
 //! What a file means, and what is wrong with it. Goes on after a mistake, so that all are told at once.
 
 use super::document::{Document, MailboxTable, Quota, RedirectTable, Text, line_of};
-use super::{Mistake, Mistakes, NewMailbox, Password, Plan, password};
-use auth::Verifier;
+use super::{Mistake, Mistakes, NewMailbox, Password, Plan};
+use auth::{Verifier, password_flaw};
 use mail::{Address, Domain, Secret, server_label};
 use std::collections::HashMap;
 use store::Redirect;
@@ -157,8 +157,8 @@ impl Checks<'_> {
     fn password(&mut self, table: &MailboxTable) -> Option<Password> {
         match (&table.password, &table.password_hash) {
             (Some(plain), None) => {
-                if let Some(flaw) = password::flaw(plain.get_ref(), table.address.get_ref()) {
-                    self.mistake(plain, flaw);
+                if let Some(flaw) = password_flaw(plain.get_ref(), table.address.get_ref()) {
+                    self.mistake(plain, flaw.to_string());
                     return None;
                 }
                 Some(Password::Plain(Secret::new(plain.get_ref().clone())))

@@ -6,7 +6,6 @@
 
 mod check;
 mod document;
-mod password;
 
 pub(crate) use document::LimitsTable;
 
