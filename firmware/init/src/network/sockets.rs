@@ -129,19 +129,25 @@ const ARP_FILTER: [libc::sock_filter; 4] = {
 };
 
 /// A raw IPv6 socket hears from the ICMPv6 header on; the filter reaches back to the IPv6 header for the hop limit, which
-/// is 255 only if no router was on the way (RFC 4861 §6.1.2). Type 134, code 0.
-const ADVERTISEMENT_FILTER: [libc::sock_filter; 6] = {
-    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
+/// is 255 only if no router was on the way, and for the source, which is link-local (RFC 4861 §6.1.2). Type 134, code 0. The
+/// kernel has verified the checksum by then.
+const ADVERTISEMENT_FILTER: [libc::sock_filter; 9] = {
+    use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
     [
         instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, 0),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 134 << 8),
-        // SKF_NET_OFF of linux/filter.h: offsets from the network header.
-        instruction(BPF_LD | BPF_B | BPF_ABS, 0, 0, 0xfff0_0000 + 7),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 255),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 6, 134 << 8),
+        instruction(BPF_LD | BPF_B | BPF_ABS, 0, 0, NET_OFFSET + 7),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, 255),
+        instruction(BPF_LD | BPF_H | BPF_ABS, 0, 0, NET_OFFSET + 8),
+        instruction(BPF_ALU | BPF_AND | BPF_K, 0, 0, 0xffc0),
+        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0xfe80),
         instruction(BPF_RET | BPF_K, 0, 0, 0xffff),
         instruction(BPF_RET | BPF_K, 0, 0, 0),
     ]
 };
+
+/// `SKF_NET_OFF` of linux/filter.h: offsets from the network header.
+const NET_OFFSET: u32 = 0xfff0_0000;
 
 const DEAF_FILTER: [libc::sock_filter; 1] = [instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0)];
 
@@ -265,18 +271,19 @@ mod tests {
         );
     }
 
-    /// Runs the filter as the kernel does, for the few instructions it has.
-    fn passes(frame: &[u8]) -> bool {
-        let half = |at: usize| {
-            Some(u32::from(u16::from_be_bytes([
-                *frame.get(at)?,
-                *frame.get(at + 1)?,
-            ])))
+    /// Runs a filter as the kernel does, for the few instructions that there are. `network` is where the network header of
+    /// `frame` begins, `data` what the socket hears.
+    fn passes_at(filter: &[libc::sock_filter], frame: &[u8], network: usize, data: usize) -> bool {
+        // The kernel counts both from where the socket's part begins, and reaches back for those above `NET_OFFSET`.
+        let place = |at: usize| match at.checked_sub(usize::try_from(NET_OFFSET).unwrap()) {
+            Some(behind) => network + behind,
+            None => data + at,
         };
-        let octet = |at: usize| frame.get(at).map(|&octet| u32::from(octet));
+        let octet = |at: usize| frame.get(place(at)).map(|&octet| u32::from(octet));
+        let half = |at: usize| Some(octet(at)? << 8 | octet(at + 1)?);
         let (mut a, mut x, mut at) = (0, 0, 0);
         loop {
-            let step = DHCP_FILTER[at];
+            let step = filter[at];
             let k = usize::try_from(step.k).unwrap();
             at += 1;
             // A load behind the end drops the frame.
@@ -296,6 +303,7 @@ mod tests {
                     at += usize::from(if a & step.k != 0 { step.jt } else { step.jf });
                     Some(a)
                 }
+                0x54 => Some(a & step.k),
                 0x06 => return step.k != 0,
                 other => panic!("instruction {other:#x}"),
             };
@@ -304,6 +312,47 @@ mod tests {
                 None => return false,
             }
         }
+    }
+
+    fn passes(frame: &[u8]) -> bool {
+        passes_at(&DHCP_FILTER, frame, 14, 0)
+    }
+
+    #[test]
+    fn the_filter_passes_arp_and_nothing_else() {
+        let passes = |kind: [u8; 2]| {
+            let mut frame = [0; 60];
+            frame[12..14].copy_from_slice(&kind);
+            passes_at(&ARP_FILTER, &frame, 14, 0)
+        };
+        assert!(passes([0x08, 0x06]));
+        for other in [[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00], [0x08, 0x35]] {
+            assert!(!passes(other), "{other:?}");
+        }
+        assert!(!passes_at(&ARP_FILTER, &[8; 13], 14, 0));
+    }
+
+    #[test]
+    fn the_filter_passes_router_advertisements_of_the_link_and_nothing_else() {
+        let mut good = [0; 40 + 16];
+        good[7] = 255;
+        good[8..10].copy_from_slice(&[0xfe, 0x80]);
+        good[40] = 134;
+        let passes = |frame: &[u8]| passes_at(&ADVERTISEMENT_FILTER, frame, 0, 40);
+        assert!(passes(&good));
+        let changed = |at: usize, octet: u8| {
+            let mut packet = good;
+            packet[at] = octet;
+            passes(&packet)
+        };
+        assert!(!changed(40, 133), "a solicitation");
+        assert!(!changed(40, 137), "a redirect");
+        assert!(!changed(41, 1), "another code");
+        assert!(!changed(7, 254), "from behind a router");
+        assert!(!changed(8, 0x20), "a global source");
+        assert!(!changed(9, 0xc0), "a site-local source");
+        assert!(changed(9, 0xbf), "the last of fe80::/10");
+        assert!(!passes(&good[..41]));
     }
 
     #[test]
