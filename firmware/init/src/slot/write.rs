@@ -47,15 +47,40 @@ impl fmt::Display for WriteFault {
 /// What is wrong with it.
 pub(crate) fn verify(slot: &mut impl Raw, roots: Roots<'_>) -> Result<Header, Fault> {
     let header = read_header(slot, roots)?;
+    match check(&header, |at, into| slot.read_at(at, into)) {
+        Ok(()) => Ok(header),
+        Err(WriteFault::Refused(refusal)) => Err(refusal.into()),
+        Err(_) => Err(Fault::Unreadable),
+    }
+}
+
+/// Whether the version with this header, whose octets `read` gives from an offset, is whole. Nothing is written.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check(
+    header: &Header,
+    read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> Result<(), WriteFault> {
+    each_chunk(header, read, |_, _, _| Ok(()))
+}
+
+/// Reads chunk by chunk, and hands on what was verified with its number and its place: these very octets, as the source may
+/// be somebody's to change.
+fn each_chunk(
+    header: &Header,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    mut each: impl FnMut(usize, u64, &[u8]) -> Result<(), WriteFault>,
+) -> Result<(), WriteFault> {
     let mut buffer = vec![0; CHUNK_OCTETS];
     for chunk in 0..header.parts.chunks() {
         let range = header.parts.chunk_range(chunk);
         let octets = &mut buffer[..range.len()];
-        slot.read_at(range.start as u64, octets)
-            .map_err(|_| Fault::Unreadable)?;
-        header.check_chunk(chunk, octets)?;
+        read(range.start as u64, octets).map_err(WriteFault::Source)?;
+        header.check_chunk(chunk, octets).map_err(WriteFault::Refused)?;
+        each(chunk, range.start as u64, octets)?;
     }
-    Ok(header)
+    Ok(())
 }
 
 /// The header of what the slot holds; whether the parts fit it is another question.
@@ -75,7 +100,7 @@ pub(crate) fn read_header(slot: &mut impl Raw, roots: Roots<'_>) -> Result<Heade
 pub(crate) fn write(
     octets: &[u8; HEADER_OCTETS],
     header: &Header,
-    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
     slot: &mut impl Raw,
     roots: Roots<'_>,
     mut progress: impl FnMut(usize),
@@ -83,18 +108,11 @@ pub(crate) fn write(
     slot.write_at(0, &[0; HEADER_OCTETS])
         .map_err(WriteFault::Target)?;
     slot.settle().map_err(WriteFault::Target)?;
-    let mut buffer = vec![0; CHUNK_OCTETS];
     let chunks = header.parts.chunks();
-    for chunk in 0..chunks {
+    each_chunk(header, read, |chunk, at, octets| {
         progress(chunk * 100 / chunks);
-        let range = header.parts.chunk_range(chunk);
-        let part = &mut buffer[..range.len()];
-        read(range.start as u64, part).map_err(WriteFault::Source)?;
-        // What is verified is what is written: the source may be somebody's to change.
-        header.check_chunk(chunk, part).map_err(WriteFault::Refused)?;
-        slot.write_at(range.start as u64, part)
-            .map_err(WriteFault::Target)?;
-    }
+        slot.write_at(at, octets).map_err(WriteFault::Target)
+    })?;
     slot.settle().map_err(WriteFault::Target)?;
     slot.write_at(0, octets).map_err(WriteFault::Target)?;
     slot.settle().map_err(WriteFault::Target)?;

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! 1  the header is read once, verified, and judged: board, loader, floors, age, and whether the other slot can be spared
-//! 2  bootstate: the other slot is not to be started       durable, before the first octet of it is written
-//! 3  the slot is written and read back                    see slot/write
-//! 4  bootstate: the other slot comes first, three tries   durable; from here on it is the next to be started
+//! 2  all of it is verified once, so that what is damaged costs nobody the slot that it would be written to
+//! 3  bootstate: the other slot is not to be started       durable, before the first octet of it is written
+//! 4  the slot is written and read back                    see slot/write
+//! 5  bootstate: the other slot comes first, three tries   durable; from here on it is the next to be started
 //! ```
 //!
 //! The source is not trusted: it may be changed while it is read. What is verified is what is written, chunk by chunk.
@@ -201,6 +202,7 @@ pub(crate) fn apply(
     progress: impl FnMut(usize),
     before_switch: impl FnOnce() -> Result<(), Rejection>,
 ) -> Result<Taken, Rejection> {
+    write::check(header, |at, into| source.read_at(at, into)).map_err(Rejection::Slot)?;
     let slot = own.running.other();
     let mut state = bootstate::load(&mut raws.bootstate).map_err(Rejection::Bootstate)?;
     state.abandon(slot);

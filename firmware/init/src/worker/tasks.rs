@@ -5,7 +5,7 @@ use std::path::Path;
 
 use format::boot::Attempt;
 use format::layout::{BOOTSTATE, place};
-use format::{Needs, Roots, Slot};
+use format::{Fault, Needs, Roots, Slot};
 use handoff::UPDATE_OCTETS_MAX;
 use nix::fcntl::{FallocateFlags, fallocate};
 
@@ -20,7 +20,7 @@ use crate::settings::{Kind, Record, file};
 use crate::slot::check::{self, Outcome, Raws};
 use crate::slot::disk::{self, Disk};
 use crate::slot::partition::Partition;
-use crate::slot::{self, Boot};
+use crate::slot::{self, Boot, bootstate};
 use crate::time;
 use crate::trouble::{Trouble, reason};
 use crate::update::{self, FileSource, Rejection};
@@ -88,12 +88,16 @@ pub(super) fn good(disk: &str, told: &Reporter) {
         Err(error) => return told.trouble(&Trouble::Bootstate(reason(&error))),
     };
     told.send(&Report::Good, &[]);
-    // The rest is for the day when the other slot is needed, and no mail waits for it.
+    look_after(&mut raws, &boot, told);
+}
+
+/// Looks after the other slot. It is for the day when that is needed, and no mail waits for it.
+fn look_after(raws: &mut Raws<Partition>, boot: &Boot, told: &Reporter) {
     nice::be_idle();
     let keys = slot::roots();
     let other = boot.slot.other();
     let progress = progress(told, "The version that runs is copied over the other slot");
-    match check::look_after(&mut raws, boot.slot, &needs(&boot), Roots(&keys), progress) {
+    match check::look_after(raws, boot.slot, &needs(boot), Roots(&keys), progress) {
         Ok(Outcome::Whole) => {}
         Ok(Outcome::Repaired(fault)) => told.say(&format!(
             "Slot {other} {fault}: the version that runs was copied over it."
@@ -174,19 +178,19 @@ pub(super) fn unmount(reset: Option<&str>, told: &Reporter) {
 /// Takes the update that the loop hands over.
 pub(super) fn update(disk: &str, told: &Reporter) {
     let version = Version::read();
-    let mut letterbox = None;
+    let (mut letterbox, mut opened) = (None, None);
     let outcome = (|| {
         let (message, file) = told.receive_source().map_err(Rejection::Source)?;
         letterbox = Some(file.try_clone().map_err(Rejection::Source)?);
         let mut source = FileSource::new(file, message.octets.into()).map_err(Rejection::Source)?;
         let boot = slot::booted().ok_or_else(|| Rejection::Bootstate(io::ErrorKind::NotFound.into()))?;
-        let opened = disk::open(disk).and_then(|disk| raws(&disk));
-        let mut raws = opened.map_err(Rejection::Bootstate)?;
         let keys = slot::roots();
         let own = own(&boot, &version, &keys);
+        let raws = disk::open(disk).and_then(|disk| raws(&disk));
+        let (_, raws) = opened.insert((boot, raws.map_err(Rejection::Bootstate)?));
         let progress = progress(told, "The update is written");
-        let judged = update::judge(&mut source, &mut raws, &own)?;
-        update::apply(&mut source, &judged, &mut raws, &own, progress, || Ok(()))
+        let judged = update::judge(&mut source, raws, &own)?;
+        update::apply(&mut source, &judged, raws, &own, progress, || Ok(()))
     })();
     let (is_taken, text) = match outcome {
         Ok(taken) => (true, update::taken_sentence(&taken)),
@@ -199,4 +203,11 @@ pub(super) fn update(disk: &str, told: &Reporter) {
     }
     told.say(&text);
     told.send(&Report::Update { is_taken, text }, &[]);
+    // The other slot was given up for nothing: until it is filled again there is nothing to fall back to.
+    if let (false, Some((boot, mut raws))) = (is_taken, opened)
+        && bootstate::load(&mut raws.bootstate)
+            .is_ok_and(|state| state.slot(boot.slot.other()).fault == Some(Fault::Empty))
+    {
+        look_after(&mut raws, &boot, told);
+    }
 }
