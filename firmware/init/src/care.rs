@@ -19,7 +19,11 @@ impl Machine {
         }
         match record {
             Record::Name(name) => self.naming.choose(name),
-            Record::Network(settings) => self.links.set_ipv4(settings),
+            Record::Network(settings) => {
+                self.links.set_ipv4(settings);
+                self.is_network_known = true;
+                self.links.settle();
+            }
             Record::Time(seconds) => {
                 let outcome = self.time.remembers(seconds);
                 self.tell_time(outcome);
@@ -27,11 +31,12 @@ impl Machine {
         }
     }
 
-    /// The disk has told all it knows, or there is none. `is_kept`: what is set from now on can be written down.
-    pub(crate) fn settle(&mut self, is_kept: bool) {
+    /// Nobody will say how the box gets its address before the network is up. Written down, so that the next start need not
+    /// wait for anybody.
+    pub(crate) fn settle(&mut self) {
         self.links.settle();
-        if is_kept {
-            self.keeping.open();
+        if !std::mem::replace(&mut self.is_network_known, true) {
+            self.keeping.put(Record::Network(self.links.ipv4().clone()));
         }
     }
 
@@ -55,6 +60,7 @@ impl Machine {
             self.keeping.put(Record::Network(settings.clone()));
             self.links.set_ipv4(settings);
         }
+        self.settle();
     }
 
     /// Back to the name and the network that nobody has set: for whoever cannot reach the box any more.
@@ -96,6 +102,10 @@ impl Machine {
     /// Does what is due while the box is up.
     pub(crate) fn tick_care(&mut self, now_ms: u64) {
         self.follow_links();
+        // What a `postolka.toml` says was said before.
+        if self.mail.is_claimed().is_some() {
+            self.settle();
+        }
         // AX3: a box that has an owner is found by the name that it was given in the DNS.
         let is_announced = self.mail.is_claimed() == Some(false);
         if !is_announced {

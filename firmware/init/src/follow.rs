@@ -36,10 +36,11 @@ impl Machine {
             Report::Provision { octets, origin } => {
                 if let Some(file) = file {
                     self.storage.provided(file, octets, origin);
+                    self.links.wait_for_provision(self.now_ms());
                 }
             }
             Report::Record(record) => self.remember(record),
-            Report::Settled => self.settle(true),
+            Report::Settled => self.keeping.open(),
             Report::Device(device) => self.device = Some(device),
             Report::Erasing(is_erasing) => self.is_erasing = is_erasing,
             Report::Mounted => {
@@ -51,6 +52,9 @@ impl Machine {
             Report::Unmounted => self.leave(true),
             Report::Ready => {
                 let (provision, now_ms) = (self.storage.ready(), self.now_ms());
+                if provision.is_none() {
+                    self.settle();
+                }
                 if self.shutdown.is_none() {
                     self.mail.begin(provision, now_ms);
                 }
@@ -85,7 +89,9 @@ impl Machine {
         match ended.task {
             Task::BringUp => {
                 self.storage.ended(ended.failure);
-                self.settle(!self.storage.has_failed());
+                if self.storage.has_failed() {
+                    self.settle();
+                }
             }
             Task::Keep { kind, .. } => {
                 if let Some(reason) = ended.failure {

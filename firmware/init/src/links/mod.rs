@@ -21,9 +21,11 @@ use link::{Link, Orders};
 
 /// How long the console page waits for an address before it calls it trouble.
 pub(crate) const PATIENCE_MS: u64 = 10_000;
-/// So long after init began it is waited for the disk to tell how the box gets its address. A disk that takes longer finds
-/// the box asking by DHCP, which is what most are set to.
+/// So long after init began it is waited for somebody to say how the box gets its address. A disk or a stick that takes
+/// longer finds the box asking by DHCP, which is what most are set to.
 const SETTLE_MS: u64 = 3_000;
+/// So long it is waited for maild to read a `postolka.toml`, which may say so.
+const PROVISION_MS: u64 = 15_000;
 
 /// All cards.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub(crate) struct Links {
     is_announced: bool,
     /// How the box gets its address, as it was set.
     ipv4: Ipv4Settings,
-    /// Whether that is known.
-    is_settled: bool,
+    /// From when on that counts as known.
+    settled_ms: u64,
     /// The addresses that IPv6 made by itself, as of the last change.
     ipv6: Vec<(String, IpAddr, u8)>,
     /// The DNS servers of all cards, as they are written down.
@@ -61,7 +63,7 @@ impl Links {
             host_name,
             is_announced: false,
             ipv4: Ipv4Settings::Dynamic,
-            is_settled: false,
+            settled_ms: SETTLE_MS,
             ipv6: Vec::new(),
             resolvers: Vec::new(),
             events: Vec::new(),
@@ -109,7 +111,7 @@ impl Links {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
-        let is_settled = self.is_settled || now_ms >= SETTLE_MS;
+        let is_settled = now_ms >= self.settled_ms;
         let chosen = self.chosen();
         let orders = Orders {
             host_name: &self.host_name,
@@ -150,12 +152,10 @@ impl Links {
     }
 
     /// When [`Links::tick`] is to be called.
-    pub(crate) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
-        let is_settled = self.is_settled || now_ms >= SETTLE_MS;
-        let not_before_ms = if is_settled { 0 } else { SETTLE_MS };
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
         self.list
             .iter()
-            .filter_map(|link| link.deadline_ms(not_before_ms))
+            .filter_map(|link| link.deadline_ms(self.settled_ms))
             .min()
     }
 
@@ -168,9 +168,16 @@ impl Links {
         &self.ipv4
     }
 
-    /// What is set is known, as far as it ever will be.
+    /// How the box gets its address is known, as far as it ever will be.
     pub(crate) fn settle(&mut self) {
-        self.is_settled = true;
+        self.settled_ms = 0;
+    }
+
+    /// maild is about to read what may say so.
+    pub(crate) fn wait_for_provision(&mut self, now_ms: u64) {
+        if now_ms < self.settled_ms {
+            self.settled_ms = now_ms + PROVISION_MS;
+        }
     }
 
     /// What netd tells of the box, and whether it answers to the name.

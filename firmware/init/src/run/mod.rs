@@ -60,6 +60,8 @@ pub(crate) struct Machine {
     pub(crate) naming: Naming,
     pub(crate) time: Time,
     pub(crate) keeping: Keeping,
+    /// Whether somebody has said how the box gets its address, or nobody did when it was asked for.
+    pub(crate) is_network_known: bool,
     pub(crate) workers: Workers,
     pub(crate) storage: Storage,
     pub(crate) standing: Standing,
@@ -98,6 +100,7 @@ impl Machine {
             naming,
             time,
             keeping: Keeping::default(),
+            is_network_known: false,
             workers: Workers::default(),
             storage: Storage::default(),
             standing: Standing::new(slot::booted(), &version, slot::trial_ms()),

@@ -106,7 +106,7 @@ impl Machine {
         } else {
             due.extend(self.standing.deadline_ms());
             due.push(self.care_deadline_ms(now_ms));
-            due.extend(self.links.deadline_ms(now_ms));
+            due.extend(self.links.deadline_ms());
             due.extend(self.mail.deadline_ms(now_ms));
             // The moment from which a missing network is trouble.
             due.extend(Some(PATIENCE_MS).filter(|&patience_ms| patience_ms > now_ms));
