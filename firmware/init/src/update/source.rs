@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileExt;
 
 use format::layout::SLOT_A;
 
@@ -26,7 +26,7 @@ impl FileSource {
         if kind.is_dir() {
             return wrong("it is a folder");
         }
-        if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || !kind.is_file() {
+        if !kind.is_file() {
             return wrong("it is not a file");
         }
         if octets > SLOT_A.octets {
