@@ -3,7 +3,7 @@
 //! Source: Documentation/leds/leds-class.rst.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::Path;
 
@@ -30,11 +30,14 @@ impl SysfsLed {
 
     fn open_in(folder: &Path) -> io::Result<Self> {
         let brightness = OpenOptions::new().write(true).open(folder.join("brightness"))?;
-        match fs::write(folder.join("trigger"), "none") {
+        // Not created: sysfs has another error for that than for a file that is not there.
+        match OpenOptions::new().write(true).open(folder.join("trigger")) {
+            Ok(mut trigger) => trigger.write_all(b"none")?,
             // A kernel without triggers has no such file, and nothing that would interfere.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Self { brightness }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        Ok(Self { brightness })
     }
 
     /// Any brightness above the LED's maximum is taken as the maximum; 1 would be a faint glow on a dimmable one.
@@ -79,6 +82,8 @@ impl std::error::Error for LedError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -93,6 +98,14 @@ mod tests {
         assert_eq!(read("brightness"), "255\n");
         led.set_low().unwrap();
         assert!(read("brightness").starts_with("0\n"));
+    }
+
+    #[test]
+    fn a_kernel_without_triggers_has_none_made_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("brightness"), "").unwrap();
+        SysfsLed::open_in(folder.path()).unwrap();
+        assert!(!folder.path().join("trigger").exists());
     }
 
     #[test]

@@ -129,6 +129,8 @@ impl Machine {
             self.console.line("The button was let go: nothing is reset.");
         }
         match gesture {
+            // Whoever was asked to press it has not meant to switch the box off.
+            Some(Gesture::Short) if self.mail.take_button(now_ms) => self.lamp.acknowledge(now_ms),
             Some(Gesture::Short) => self.stop(Goal::PowerOff),
             Some(Gesture::Long) => self.reset_network(now_ms),
             Some(Gesture::Held) | None => {}
@@ -140,6 +142,7 @@ impl Machine {
         if self.shutdown.is_some() {
             return;
         }
+        self.forget_settings();
         self.lamp.acknowledge(now_ms);
         self.console.line(
             "The button was held for five seconds: the network is reset to DHCP and to the name the box came with.",

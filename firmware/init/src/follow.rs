@@ -43,6 +43,7 @@ impl Machine {
             Report::Settled => self.keeping.open(),
             Report::Device(device) => self.device = Some(device),
             Report::Erasing(is_erasing) => self.is_erasing = is_erasing,
+            Report::Updating(is_updating) => self.is_updating = is_updating,
             Report::Mounted => {
                 self.storage.mounted();
                 if self.shutdown.is_none() {
@@ -108,6 +109,7 @@ impl Machine {
             // It has not said that it is done.
             Task::Unmount { .. } => self.leave(false),
             Task::Update { .. } => {
+                self.is_updating = false;
                 if let Some(how) = ended.failure.filter(|_| !has_answered) {
                     let text = format!("The update was not taken: the program that writes it {how}.");
                     self.mail.tell_update(false, &text);

@@ -7,6 +7,8 @@ use handoff::{ConsoleLine, FINGERPRINT_OCTETS};
 use crate::console::ascii;
 use crate::trouble::Trouble;
 
+/// A browser finds the box's pages there.
+const WEB_PORT: u16 = 443;
 /// A page fits the smallest terminal.
 pub(crate) const ROWS_MAX: usize = 24;
 /// Columns of it.
@@ -17,16 +19,12 @@ pub(crate) const COLUMNS_MAX: usize = 80;
 pub(crate) enum State {
     /// On the way up; the text says with what.
     Starting(String),
-    // Said once maild opens its house in two steps.
-    #[allow(dead_code)]
     /// The box belongs to nobody yet: maild waits for whoever claims it.
     Unclaimed,
     /// maild serves.
     Ready,
     /// maild ended and is started again.
     Restarting,
-    // As above.
-    #[allow(dead_code)]
     /// maild ends over and over: its ports are closed, and it is tried again later.
     Closed,
     /// The way up ended before maild; the troubles say why.
@@ -69,7 +67,7 @@ impl Page {
                 "DEVELOPMENT KEY: not for use. Whoever has its maker's computer can sign for it.".to_owned(),
             );
         }
-        lines.push(field("Name", &self.host_name));
+        lines.push(field("Name", &self.name()));
         if let Some(version) = &self.version {
             lines.push(field("Version", version));
         }
@@ -79,10 +77,18 @@ impl Page {
         let shown = 4;
         for (index, (interface, ip)) in addresses.iter().take(shown).enumerate() {
             let label = if index == 0 { "Addresses" } else { "" };
-            lines.push(field(label, &format!("{ip} ({interface})")));
+            lines.push(field(label, &format!("{} ({interface})", self.place(*ip))));
         }
         if let Some(more) = addresses.len().checked_sub(shown + 1) {
             lines.push(field("", &format!("and {} more", more + 1)));
+        }
+        if self.is_to_be_claimed() {
+            lines.push(field(
+                "To claim it",
+                "open an address in a browser on this network, and type the code:",
+            ));
+            // The code: maild's lines follow at once.
+            lines.extend(self.status_lines());
         }
         if let Some(fingerprint) = &self.fingerprint {
             let (first, last) = fingerprint.split_at(FINGERPRINT_OCTETS / 2);
@@ -93,7 +99,9 @@ impl Page {
             lines.push(field("", &hex(first)));
             lines.push(field("", &hex(last)));
         }
-        lines.extend(self.status.iter().map(|line| format!("  {}", line.as_str())));
+        if !self.is_to_be_claimed() {
+            lines.extend(self.status_lines());
+        }
         for trouble in &self.troubles {
             let [what, remedy] = trouble.lines();
             lines.push(format!("! {what}"));
@@ -108,13 +116,51 @@ impl Page {
             .collect()
     }
 
+    fn status_lines(&self) -> impl Iterator<Item = String> {
+        self.status.iter().map(|line| format!("  {}", line.as_str()))
+    }
+
+    fn has_web(&self) -> bool {
+        self.ports.contains(&WEB_PORT)
+    }
+
+    fn is_to_be_claimed(&self) -> bool {
+        self.state == State::Unclaimed && self.has_web()
+    }
+
+    /// The name, and how a browser finds it where that is by mDNS (AX3: until the box is claimed).
+    fn name(&self) -> String {
+        if self.is_to_be_claimed() && !self.host_name.contains('.') {
+            format!("{0} (https://{0}.local/)", self.host_name)
+        } else {
+            self.host_name.clone()
+        }
+    }
+
+    /// An address as a browser takes it. A link-local one it would not take: it would have to know over which card.
+    fn place(&self, ip: IpAddr) -> String {
+        match ip {
+            _ if !self.has_web() || is_link_local(ip) && ip.is_ipv6() => ip.to_string(),
+            IpAddr::V4(ip) => format!("https://{ip}/"),
+            IpAddr::V6(ip) => format!("https://[{ip}]/"),
+        }
+    }
+
     fn sentence(&self) -> String {
         match &self.state {
             State::Starting(what) => format!("Starting: {what}."),
             State::Ready => {
-                format!("Ready. Mail is served on {}.", ports(&self.ports))
+                let mail: Vec<u16> = self
+                    .ports
+                    .iter()
+                    .copied()
+                    .filter(|&port| port != WEB_PORT)
+                    .collect();
+                format!("Ready. Mail is served on {}.", ports(&mail))
             }
-            State::Unclaimed => "Ready to be claimed. No mail is served before.".to_owned(),
+            State::Unclaimed => {
+                "This box belongs to nobody yet. No mail is served before it is claimed.".to_owned()
+            }
             State::Closed => "No mail is served, for the reason below. It is tried again.".to_owned(),
             State::Restarting => "The mail service ended by itself and is being started again.".to_owned(),
             State::NoMail => "No mail is served, for the reason below.".to_owned(),
@@ -259,6 +305,81 @@ No mail is served, for the reason below.
   Connect a disk or card of at least 128 MiB and start the box again.
 ! No network: no cable is plugged in, or the other end is off.
   Connect the box to your router. Nothing needs to be restarted.
+",
+        );
+    }
+
+    #[test]
+    fn ax3_a_box_that_nobody_has_claimed_says_how_to() {
+        let unclaimed = Page {
+            state: State::Unclaimed,
+            ports: vec![443],
+            addresses: vec![
+                ("eth0".to_owned(), "fe80::5054:ff:fe12:3456".parse().unwrap()),
+                ("eth0".to_owned(), "2001:db8::15".parse().unwrap()),
+                ("eth0".to_owned(), "192.0.2.15".parse().unwrap()),
+            ],
+            status: vec![ConsoleLine::new("Claim code  7K3M-QX2P-9RTF").unwrap()],
+            ..page()
+        };
+        check(
+            &unclaimed,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+This box belongs to nobody yet. No mail is served before it is claimed.
+  Name        postolka (https://postolka.local/)
+  Addresses   https://192.0.2.15/ (eth0)
+              https://[2001:db8::15]/ (eth0)
+              fe80::5054:ff:fe12:3456 (eth0)
+  To claim it open an address in a browser on this network, and type the code:
+  Claim code  7K3M-QX2P-9RTF
+  Authority   SHA-256 fingerprint of the box's own certificate authority:
+              00:07:0E:15:1C:23:2A:31:38:3F:46:4D:54:5B:62:69
+              70:77:7E:85:8C:93:9A:A1:A8:AF:B6:BD:C4:CB:D2:D9
+",
+        );
+    }
+
+    #[test]
+    fn a_claimed_box_with_pages_says_where_they_are() {
+        let claimed = Page {
+            ports: vec![25, 443, 993],
+            addresses: vec![("eth0".to_owned(), "192.0.2.15".parse().unwrap())],
+            fingerprint: None,
+            ..page()
+        };
+        check(
+            &claimed,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+Ready. Mail is served on ports 25 and 993.
+  Name        postolka
+  Addresses   https://192.0.2.15/ (eth0)
+  2 mailboxes, 0 messages in the queue
+",
+        );
+    }
+
+    #[test]
+    fn d21_a_box_whose_mail_service_does_not_stay_up_says_what_becomes_of_it() {
+        let closed = Page {
+            state: State::Closed,
+            ports: Vec::new(),
+            addresses: vec![("eth0".to_owned(), "192.0.2.15".parse().unwrap())],
+            fingerprint: None,
+            status: Vec::new(),
+            troubles: vec![Trouble::MaildRests("was ended by signal 9".to_owned())],
+            ..page()
+        };
+        check(
+            &closed,
+            "\
+Postolka 0.1.0 (1a2b3c4) on QEMU virt
+No mail is served, for the reason below. It is tried again.
+  Name        postolka
+  Addresses   192.0.2.15 (eth0)
+! The mail service does not stay up: it was ended by signal 9, again and again.
+  Its ports are closed. It is tried every 5 minutes. If this stays, report it.
 ",
         );
     }

@@ -93,7 +93,7 @@ impl Standing {
         self.trial.marked(is_written)
     }
 
-    pub(crate) fn maild_ended(&mut self, ends: u32) -> Verdict {
+    pub(crate) fn maild_ended(&mut self, ends: usize) -> Verdict {
         self.trial.maild_ended(ends)
     }
 

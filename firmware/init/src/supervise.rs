@@ -8,6 +8,12 @@ pub(crate) const RESTART_DELAY_MS_MAX: u64 = 30_000;
 pub(crate) const STEADY_MS: u64 = 60_000;
 /// From this many ends in a row the console page says that something is wrong.
 pub(crate) const ENDS_TROUBLE: u32 = 3;
+/// So many ends …
+pub(crate) const ENDS_MAX: usize = 5;
+/// … within so long a time are a program that cannot do its work (D21).
+pub(crate) const ENDS_WINDOW_MS: u64 = 600_000;
+/// It rests, and is tried again after this time.
+pub(crate) const REST_MS: u64 = 300_000;
 /// maild says `Alive` every 5 s; twelve in a row are missing when it is taken to hang.
 pub(crate) const ALIVE_MS_MAX: u64 = 60_000;
 /// From SIGABRT, which leaves a trace on the console, to SIGKILL.
@@ -33,11 +39,6 @@ impl Restarts {
         delay_ms.min(RESTART_DELAY_MS_MAX)
     }
 
-    /// How often it has ended in a row.
-    pub(crate) fn in_a_row(self) -> u32 {
-        self.ends
-    }
-
     /// Whether it ends over and over.
     pub(crate) fn is_troubled(self) -> bool {
         self.ends >= ENDS_TROUBLE
@@ -48,6 +49,50 @@ impl Restarts {
         if ran_ms >= STEADY_MS {
             self.ends = 0;
         }
+    }
+}
+
+/// Whether a program ends so often that its clients are better off with a refusal than waiting for it.
+///
+/// ```text
+///           fifth end in ten minutes                   an end before STEADY_MS: on it goes
+///   up ─────────────────────────────▶ resting ◀──────────────────────────────┐
+///    ▲                                   └── after REST_MS ──▶ it is tried ──┤
+///    └───────────────────────────────────────── it runs for STEADY_MS ───────┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Crashes {
+    /// When it ended, the last first.
+    ends_ms: [Option<u64>; ENDS_MAX],
+    is_resting: bool,
+}
+
+impl Crashes {
+    /// It ended after `ran_ms`. Gives the delay until it is to be tried again, if it is to rest.
+    pub(crate) fn ended(&mut self, ran_ms: u64, now_ms: u64) -> Option<u64> {
+        self.runs(ran_ms);
+        self.ends_ms.rotate_right(1);
+        self.ends_ms[0] = Some(now_ms);
+        self.is_resting |= self.of_late(now_ms) == ENDS_MAX;
+        self.is_resting.then_some(REST_MS)
+    }
+
+    /// It has run for `ran_ms` by now. One that was tried and stays up begins anew.
+    pub(crate) fn runs(&mut self, ran_ms: u64) {
+        if self.is_resting && ran_ms >= STEADY_MS {
+            *self = Self::default();
+        }
+    }
+
+    /// How often it has ended within the last ten minutes, up to [`ENDS_MAX`].
+    pub(crate) fn of_late(&self, now_ms: u64) -> usize {
+        let is_late = |end_ms: &&u64| now_ms.saturating_sub(**end_ms) < ENDS_WINDOW_MS;
+        self.ends_ms.iter().flatten().filter(is_late).count()
+    }
+
+    /// Whether it rests, or is being tried after that.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.is_resting
     }
 }
 
@@ -118,6 +163,43 @@ mod tests {
     fn very_many_ends_do_not_overflow() {
         let mut restarts = Restarts { ends: u32::MAX };
         assert_eq!(restarts.ended(0), RESTART_DELAY_MS_MAX);
+    }
+
+    #[test]
+    fn d21_the_fifth_end_in_ten_minutes_is_one_too_many() {
+        let mut crashes = Crashes::default();
+        for now_ms in [0, 100_000, 200_000, 300_000] {
+            assert_eq!(crashes.ended(90_000, now_ms), None);
+        }
+        assert_eq!((crashes.of_late(300_000), crashes.is_resting()), (4, false));
+        assert_eq!(crashes.ended(90_000, 599_999), Some(REST_MS));
+        assert!(crashes.is_resting());
+    }
+
+    #[test]
+    fn five_ends_in_more_than_ten_minutes_are_five_ends() {
+        let mut crashes = Crashes::default();
+        for now_ms in [0, 100_000, 200_000, 300_000, 600_000] {
+            assert_eq!(crashes.ended(90_000, now_ms), None);
+        }
+        // The first is too long ago; the next makes five again.
+        assert_eq!(crashes.of_late(600_000), 4);
+        assert_eq!(crashes.ended(10, 699_999), Some(REST_MS));
+    }
+
+    #[test]
+    fn what_rests_is_tried_every_five_minutes_until_it_stays_up() {
+        let mut crashes = Crashes::default();
+        for now_ms in 0..5 {
+            crashes.ended(10, now_ms);
+        }
+        // Long after the ten minutes: one end is enough while nothing has shown that it is well.
+        assert_eq!(crashes.ended(STEADY_MS - 1, 2_000_000), Some(REST_MS));
+        crashes.runs(STEADY_MS - 1);
+        assert!(crashes.is_resting());
+        crashes.runs(STEADY_MS);
+        assert!(!crashes.is_resting());
+        assert_eq!(crashes.ended(STEADY_MS, 2_100_000), None);
     }
 
     #[test]

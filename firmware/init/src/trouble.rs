@@ -127,6 +127,8 @@ pub(crate) enum Trouble {
     },
     /// maild ends over and over.
     MaildEnds(String),
+    /// It has ended so often that its ports are closed.
+    MaildRests(String),
     /// The stick with `postolka.toml` cannot be used.
     Stick(String),
     /// The `postolka.toml` of the box's own boot partition cannot be used.
@@ -270,6 +272,10 @@ impl Trouble {
                 format!("The mail service does not stay up: it {how} again and again."),
                 "It is started each time, after half a minute at most. The lines above say why.",
             ),
+            Self::MaildRests(how) => (
+                format!("The mail service does not stay up: it {how}, again and again."),
+                "Its ports are closed. It is tried every 5 minutes. If this stays, report it.",
+            ),
             Self::Stick(reason) => (
                 format!("postolka.toml on the stick was not used: {reason}."),
                 "Correct it and start the box again.",
@@ -371,6 +377,7 @@ mod tests {
                 reason: "Address already in use".to_owned(),
             },
             Trouble::MaildEnds("was ended by signal 11".to_owned()),
+            Trouble::MaildRests("was ended by signal 11".to_owned()),
             Trouble::Stick("larger than 64 KiB".to_owned()),
         ];
         for trouble in all {

@@ -33,7 +33,7 @@ use crate::child::{Child, Told, ending};
 use crate::console::Console;
 use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
-use crate::supervise::{Restarts, Verdict, judge};
+use crate::supervise::{Crashes, Restarts, Verdict, judge};
 use crate::trouble::Trouble;
 
 /// More than a control socket holds.
@@ -41,9 +41,12 @@ const LAST_MESSAGES_MAX: usize = 512;
 
 /// maild and what belongs to it.
 #[derive(Debug, Default)]
+// They are what maild has said, or init, and independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Mail {
     pub(crate) child: Option<Child>,
     restarts: Restarts,
+    crashes: Crashes,
     start_ms: Option<u64>,
     ports: Ports,
     provision: Option<Provision>,
@@ -84,14 +87,13 @@ pub(crate) enum Event {
     Name(HostName),
     /// Somebody wants it to get its address like this.
     Network(Ipv4Settings),
-    /// It has ended, so many times in a row.
-    Ended(u32),
+    /// It has ended, so many times of late.
+    Ended(usize),
 }
 
 impl Mail {
-    /// Opens the ports of the web and has maild started at the next tick.
+    /// Has maild started at the next tick.
     pub(crate) fn begin(&mut self, provision: Option<Provision>, now_ms: u64) {
-        self.ports.open_web();
         self.provision = provision;
         self.letterbox = letterbox().ok();
         self.start_ms = Some(now_ms);
@@ -110,11 +112,13 @@ impl Mail {
             if let Err(error) = self.start(host_name, addresses, now_ms) {
                 console.line(&format!("maild could not be started: {error}"));
                 self.last_end = Some("could not be started".to_owned());
-                self.start_ms = Some(now_ms + self.restarts.ended(0));
+                self.start_ms = Some(now_ms + self.delay_ms(0, now_ms));
             }
         }
         let Some(child) = &self.child else { return };
-        self.restarts.runs(now_ms.saturating_sub(child.since_ms));
+        let ran_ms = now_ms.saturating_sub(child.since_ms);
+        self.restarts.runs(ran_ms);
+        self.crashes.runs(ran_ms);
         // Before it is ready it may be busy for minutes: with a log to replay, with an index to build.
         let Some(alive_ms) = self.alive_ms else { return };
         match judge(alive_ms, self.aborted_ms, now_ms) {
@@ -149,6 +153,7 @@ impl Mail {
         now_ms: u64,
     ) -> io::Result<()> {
         // What can fail comes before the start: a maild that is running is one that is kept.
+        self.ports.open_web();
         self.ports.mend()?;
         let provision = match &self.provision {
             // Opened anew each time: the one before has read its descriptor to the end.
@@ -240,6 +245,11 @@ impl Mail {
             Some(child) if is_awaited => child.send(&ToMaild::Button, &[]),
             _ => false,
         }
+    }
+
+    /// Whether it waits for the button to be pressed.
+    pub(crate) fn awaits_button(&self, now_ms: u64) -> bool {
+        self.await_button_ms.is_some_and(|until_ms| now_ms < until_ms)
     }
 
     /// What it has said cannot be followed: it is ended, as for any other breach of the contract.
@@ -351,14 +361,25 @@ impl Mail {
             }
             return;
         }
-        let delay_ms = self.restarts.ended(ran_ms);
+        let delay_ms = self.delay_ms(ran_ms, now_ms);
         let (seconds, tenths) = (delay_ms / 1000, delay_ms % 1000 / 100);
         console.line(&format!(
             "maild {how}; it is started again in {seconds}.{tenths} s."
         ));
         self.last_end = Some(how);
-        self.events.push(Event::Ended(self.restarts.in_a_row()));
         self.start_ms = Some(now_ms + delay_ms);
+    }
+
+    /// It has ended, or could not be started. Gives the time until it is to be tried again.
+    fn delay_ms(&mut self, ran_ms: u64, now_ms: u64) -> u64 {
+        let delay_ms = self.restarts.ended(ran_ms);
+        let rest_ms = self.crashes.ended(ran_ms, now_ms);
+        if rest_ms.is_some() {
+            self.ports.close();
+        }
+        let ends = self.crashes.of_late(now_ms);
+        self.events.push(Event::Ended(ends));
+        rest_ms.unwrap_or(delay_ms)
     }
 
     /// On the way down: asks maild to finish. It is not started again.
@@ -394,6 +415,11 @@ impl Mail {
         !self.is_ready && self.last_end.is_some()
     }
 
+    /// Whether it ends over and over, so that its ports are closed and it is tried only now and then.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.crashes.is_resting()
+    }
+
     pub(crate) fn ports(&self) -> Vec<u16> {
         self.ports.numbers()
     }
@@ -417,11 +443,13 @@ impl Mail {
     }
 
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
-        let ends = self
-            .last_end
-            .clone()
-            .filter(|_| self.restarts.is_troubled())
-            .map(Trouble::MaildEnds);
+        let ends = self.last_end.clone().and_then(|how| {
+            if self.crashes.is_resting() {
+                Some(Trouble::MaildRests(how))
+            } else {
+                self.restarts.is_troubled().then_some(Trouble::MaildEnds(how))
+            }
+        });
         self.ports.troubles().iter().cloned().chain(ends).collect()
     }
 }

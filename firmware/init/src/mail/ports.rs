@@ -1,5 +1,5 @@
-//! The listening sockets of the box. They are opened here, for good: clients that come while maild is away wait and are
-//! not refused.
+//! The listening sockets of the box. They are opened here and stay open: clients that come while maild is away wait and
+//! are not refused. Only where maild ends over and over are they closed, for then waiting would be for nothing (D21).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,6 +49,11 @@ impl Ports {
                 }),
             }
         }
+    }
+
+    /// Closes them all: whoever comes is refused at once, and a mail server tries again later or elsewhere.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
     }
 
     /// Opens anew what the maild before has broken: the sockets are shared with it.

@@ -52,6 +52,8 @@ pub(crate) struct Machine {
     pub(crate) device: Option<String>,
     /// Whether everything on it is being overwritten.
     pub(crate) is_erasing: bool,
+    /// Whether an update is being written.
+    pub(crate) is_updating: bool,
     pub(crate) links: Links,
     /// As maild was told them last.
     addresses: Vec<(String, IpAddr, u8)>,
@@ -94,6 +96,7 @@ impl Machine {
             feeding: Feeding::begin(),
             device: None,
             is_erasing: false,
+            is_updating: false,
             links: Links::new(network, host_name.clone()),
             addresses: Vec::new(),
             host_name,
@@ -176,6 +179,7 @@ impl Machine {
         }
         self.mail
             .tick(&self.host_name, &self.addresses, &mut self.console, now_ms);
+        self.follow_mail();
     }
 
     /// Takes what is ready. Positions in lists hold because only signals and the network, which come first in the

@@ -43,11 +43,11 @@ impl Machine {
             is_erasing: self.is_erasing,
             state: &state,
             phase: self.buttons.phase(now_ms),
-            is_press_awaited: false,
+            is_press_awaited: self.mail.awaits_button(now_ms),
             is_reset_near: self.buttons.is_reset_near(),
             is_acknowledged: self.lamp.is_acknowledged(now_ms),
-            is_updating: self.workers.is_updating(),
-            is_troubled: !self.troubles().is_empty(),
+            is_updating: self.is_updating,
+            is_troubled: self.mail.needs_attention() || !self.troubles().is_empty(),
         };
         if let Some(again_ms) = self.lamp.show(led::state(facts), now_ms) {
             self.devices_ms = Some(again_ms);
@@ -92,7 +92,12 @@ impl Machine {
         } else if self.storage.has_failed() {
             State::NoMail
         } else if self.mail.is_ready() {
-            State::Ready
+            match self.mail.is_claimed() {
+                Some(false) => State::Unclaimed,
+                _ => State::Ready,
+            }
+        } else if self.mail.is_resting() {
+            State::Closed
         } else if self.mail.is_restarting() {
             State::Restarting
         } else {

@@ -7,8 +7,10 @@
 //!                                                                     └─ none ────────────────────▶ stay, and say it
 //! ```
 
-/// So many ends of maild in a row are the end of a trial.
-pub(crate) const MAILD_ENDS: u32 = 5;
+use crate::supervise::ENDS_MAX;
+
+/// So many ends of maild within ten minutes are the end of a trial.
+pub(crate) const MAILD_ENDS: usize = ENDS_MAX;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +93,8 @@ impl Trial {
         }
     }
 
-    /// maild has ended so many times in a row.
-    pub(crate) fn maild_ended(&mut self, ends: u32) -> Verdict {
+    /// maild has ended so many times of late.
+    pub(crate) fn maild_ended(&mut self, ends: usize) -> Verdict {
         match self.stage {
             Stage::Running { .. } if ends >= MAILD_ENDS => {
                 self.give_up("its mail service does not stay up".to_owned())

@@ -412,8 +412,9 @@ impl Sticks {
         };
         let keys = slot::roots();
         let own = tasks::own(boot, &version, &keys);
-        let progress = tasks::progress(told, "The update is written");
+        let progress = tasks::update_progress(told);
         let outcome = update::stick::take(device, &mut raws, &own, progress)?;
+        told.send(&Report::Updating(false), &[]);
         Some(match outcome {
             Ok(taken) => Ok(update::taken_sentence(&taken)),
             Err(why) => Err(update::refusal_sentence(&why, &version.spoken())),

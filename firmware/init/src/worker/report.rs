@@ -43,6 +43,8 @@ pub(crate) enum Report {
     Device(String),
     /// Everything on it is being overwritten, or no more.
     Erasing(bool),
+    /// An update is being written, or no more.
+    Updating(bool),
     /// The data file system is mounted.
     Mounted,
     /// It is synced, and unmounted or at least not written to any more.
@@ -110,6 +112,7 @@ impl Message for Report {
             Self::Settled => ('q', vec![]),
             Self::Device(device) => ('d', vec![device]),
             Self::Erasing(is_erasing) => ('e', vec![flag(is_erasing)]),
+            Self::Updating(is_updating) => ('w', vec![flag(is_updating)]),
             Self::Mounted => ('m', vec![]),
             Self::Unmounted => ('n', vec![]),
             Self::Ready => ('r', vec![]),
@@ -153,6 +156,7 @@ impl Message for Report {
                 .ok_or(DecodeError::Field("record"))?,
             ('q', _) => Self::Settled,
             ('d', [device]) => Self::Device(owned(device)),
+            ('w', [is_updating]) => Self::Updating(*is_updating == "1"),
             ('e', [is_erasing]) => Self::Erasing(*is_erasing == "1"),
             ('m', _) => Self::Mounted,
             ('n', _) => Self::Unmounted,
@@ -275,6 +279,8 @@ mod tests {
             Report::Device("mmcblk0p5".to_owned()),
             Report::Erasing(true),
             Report::Erasing(false),
+            Report::Updating(true),
+            Report::Updating(false),
             Report::Mounted,
             Report::Unmounted,
             Report::Ready,

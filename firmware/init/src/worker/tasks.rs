@@ -61,6 +61,18 @@ fn needs(boot: &Boot) -> Needs {
     }
 }
 
+/// The same for an update: with the first line the LED says that one is written.
+pub(super) fn update_progress(told: &Reporter) -> impl FnMut(usize) {
+    let mut progress = progress(told, "The update is written");
+    let mut is_told = false;
+    move |percent| {
+        if !std::mem::replace(&mut is_told, true) {
+            told.send(&Report::Updating(true), &[]);
+        }
+        progress(percent);
+    }
+}
+
 /// A line of progress for each quarter.
 pub(super) fn progress<'a>(told: &'a Reporter, what: &'a str) -> impl FnMut(usize) + 'a {
     let mut said = None;
@@ -188,7 +200,7 @@ pub(super) fn update(disk: &str, told: &Reporter) {
         let own = own(&boot, &version, &keys);
         let raws = disk::open(disk).and_then(|disk| raws(&disk));
         let (_, raws) = opened.insert((boot, raws.map_err(Rejection::Bootstate)?));
-        let progress = progress(told, "The update is written");
+        let progress = update_progress(told);
         let judged = update::judge(&mut source, raws, &own)?;
         update::apply(&mut source, &judged, raws, &own, progress, || Ok(()))
     })();
