@@ -6,10 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use handoff::{Channel, Message, ReceiveError, Received};
+use nix::libc::SIGSYS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::console::ascii;
+use crate::refused;
 use crate::spawn::Spawned;
 
 /// Columns of a line of a child on the console; what is longer is continued on the next.
@@ -186,6 +188,10 @@ pub(crate) fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "ended".to_owned(),
         (Some(code), _) => format!("ended with error {code}"),
+        (None, Some(SIGSYS)) => {
+            let call = refused::last_call().map_or(String::new(), |call| format!(" ({call})"));
+            format!("was ended: it tried something it may not do{call}")
+        }
         (None, signal) => {
             let number = signal.unwrap_or_default();
             // Real-time signals have no name.

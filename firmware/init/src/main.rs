@@ -19,6 +19,7 @@ mod naming;
 mod network;
 mod nice;
 mod page;
+mod refused;
 mod reset;
 mod run;
 mod seccomp;
@@ -31,6 +32,7 @@ mod standing;
 mod stick;
 mod storage;
 mod supervise;
+mod sysctl;
 mod time;
 mod trouble;
 mod update;
@@ -67,6 +69,9 @@ fn main() -> ExitCode {
     let (time, line) = Time::start(version.build_date);
     if let Some(line) = line {
         console.line(&line);
+    }
+    if let Err(sentence) = sysctl::apply() {
+        console.line(&sentence);
     }
     if let Err(error) = spawn::prepare_groups() {
         console.line(&format!("Memory limits could not be set: {error}"));

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use handoff::Channel;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
 use nix::sys::prctl::set_no_new_privs;
 use nix::sys::resource::{Resource, setrlimit};
@@ -46,6 +46,8 @@ pub(crate) struct Program {
     arguments: &'static [&'static str],
     id: u32,
     descriptors_max: u64,
+    /// Who goes first when the whole box has no memory left (proc_pid_oom_score_adj(5)).
+    oom_score: &'static [u8],
 }
 
 /// The mail service.
@@ -55,6 +57,8 @@ pub(crate) const MAILD: Program = Program {
     arguments: &["--handoff"],
     id: MAILD_ID,
     descriptors_max: MAILD_DESCRIPTORS_MAX,
+    // It has most of it, and is back in a second; clients wait meanwhile.
+    oom_score: b"500",
 };
 
 /// The DHCP client of one card.
@@ -64,6 +68,8 @@ pub(crate) const NETD: Program = Program {
     arguments: &[],
     id: NETD_ID,
     descriptors_max: NETD_DESCRIPTORS_MAX,
+    // Too small for its end to help anybody.
+    oom_score: b"-500",
 };
 
 /// A program that runs.
@@ -87,6 +93,9 @@ pub(crate) fn prepare_groups() -> io::Result<()> {
     ] {
         let group = format!("{CGROUPS}/{}", program.name);
         fs::create_dir(&group)?;
+        // Above this, allocations are slowed down while the kernel takes back what it can. A sixteenth is left, so that a
+        // program which wants everything is ended within seconds, and does not crawl on.
+        fs::write(format!("{group}/memory.high"), (octets - octets / 16).to_string())?;
         fs::write(format!("{group}/memory.max"), octets.to_string())?;
         // No thread is killed alone: the program would limp on without it.
         fs::write(format!("{group}/memory.oom.group"), "1")?;
@@ -164,6 +173,12 @@ fn surrender(program: Program, group: Option<BorrowedFd<'_>>) -> nix::Result<()>
         // "0" is whoever writes it.
         write(group, b"0")?;
     }
+    let score = open(
+        c"/proc/self/oom_score_adj",
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    write(&score, program.oom_score)?;
     // init takes its signals from a descriptor and has them blocked; the standard library leaves that as it is.
     SigSet::empty().thread_set_mask()?;
     setsid()?;
