@@ -10,7 +10,9 @@ use crate::house::{House, Options, ProvisionFile};
 use crate::self_test::SelfTest;
 use crate::services::{self, Entry};
 use crate::trouble::Trouble;
-use handoff::{Channel, ConsoleLine, FromMaild, Message, ReceiveError, Received, Status, ToMaild};
+use handoff::{
+    AWAIT_SECONDS_MAX, Channel, ConsoleLine, FromMaild, Message, ReceiveError, Received, Status, ToMaild,
+};
 use mail::Domain;
 use std::fs::File;
 use std::io;
@@ -48,7 +50,7 @@ const GRACE_AFTER_SIGNAL: Duration = Duration::from_millis(500);
 #[derive(Default)]
 struct Given {
     host_name: Option<Domain>,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<(IpAddr, u8)>,
     listeners: Vec<(Entry, TcpListener)>,
     provision: Option<ProvisionFile>,
 }
@@ -73,6 +75,7 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
             .host_name
             .unwrap_or_else(|| Domain::parse(HOST_NAME).expect("it is a domain name")),
         addresses: given.addresses,
+        has_button: true,
         provision: given.provision,
     };
     let mut house = House::open(options).await?;
@@ -81,7 +84,7 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
     }
     let mut duties = JoinSet::new();
     let opened = FromMaild::Opened {
-        is_claimed: house.is_claimed()?,
+        is_claimed: house.is_claimed(),
     };
     let outcome = match control.send(&opened).await.map_err(Trouble::System) {
         Ok(()) => attend(control, &mut house, &mut duties, &mut terminate).await,
@@ -108,7 +111,7 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
         let descriptor = descriptors.into_iter().next();
         match (message, descriptor) {
             (ToMaild::HostName(name), _) => given.host_name = domain(&name),
-            (ToMaild::Addresses(addresses), _) => given.addresses = ips(&addresses),
+            (ToMaild::Addresses(addresses), _) => given.addresses = networks(&addresses),
             (ToMaild::Listener { port }, Some(descriptor)) => {
                 if let Some(entry) = services::of_port(port) {
                     given.listeners.push((entry, TcpListener::from(descriptor)));
@@ -153,8 +156,23 @@ async fn attend(
     let mut shown = String::new();
     // The first change, such as the first message on a new box, is shown as soon as it is seen.
     let mut may_change = Instant::now();
+    let claiming = house.claiming().clone();
+    let mut button_waits = claiming.button_waits();
+    let mut is_claimed = claiming.is_claimed();
     loop {
         tokio::select! {
+            () = claiming.claimed(), if !is_claimed => {
+                is_claimed = true;
+                // The code on the console is good for nothing any more.
+                may_change = Instant::now();
+                let opened = FromMaild::Opened { is_claimed };
+                control.send(&opened).await.map_err(Trouble::System)?;
+            }
+            Ok(()) = button_waits.changed() => {
+                let seconds = button_waits.borrow_and_update().as_secs();
+                let seconds = u16::try_from(seconds).unwrap_or(u16::MAX).min(AWAIT_SECONDS_MAX);
+                control.send(&FromMaild::AwaitButton { seconds }).await.map_err(Trouble::System)?;
+            }
             received = control.receive() => if let Some(grace) = follow(control, house, duties, received?).await? {
                 return Ok(grace);
             },
@@ -196,7 +214,7 @@ async fn follow(
             }
         }
         (ToMaild::Serve, _) => ready(control, house, duties).await?,
-        (ToMaild::Addresses(addresses), _) => house.refresh_certificate(Some(ips(&addresses))),
+        (ToMaild::Addresses(addresses), _) => house.refresh_certificate(Some(networks(&addresses))),
         (ToMaild::HostName(name), _) => {
             tracing::info!(
                 name = name.as_str(),
@@ -209,8 +227,7 @@ async fn follow(
             // One that was made by another clock may not be valid yet, or any more.
             house.refresh_certificate(None);
         }
-        // Nobody asks for it yet.
-        (ToMaild::Button, _) => tracing::debug!("the button was pressed"),
+        (ToMaild::Button, _) => house.claiming().press_button(),
         // Not supported: handing an update over. Nobody asked, so that it is only told.
         (ToMaild::UpdateResult { is_taken, text }, _) => {
             tracing::info!(is_taken, text = text.as_str(), "init tells of an update");
@@ -297,8 +314,9 @@ fn domain(name: &handoff::HostName) -> Option<Domain> {
     domain
 }
 
-fn ips(addresses: &handoff::Addresses) -> Vec<IpAddr> {
-    addresses.0.iter().map(|address| address.ip).collect()
+fn networks(addresses: &handoff::Addresses) -> Vec<(IpAddr, u8)> {
+    let addresses = addresses.0.iter();
+    addresses.map(|address| (address.ip, address.prefix)).collect()
 }
 
 /// Reads from the beginning, wherever the position of the shared descriptor stands.

@@ -1,4 +1,4 @@
-//! The wiring, in reading order: store → settings → tls → auth → delivery → smtp, imap → listeners.
+//! The wiring, in reading order: store → settings → tls → auth → delivery → smtp, imap, web → listeners.
 
 use crate::limits;
 use crate::opened;
@@ -24,6 +24,10 @@ use std::time::{Duration, SystemTime};
 use store::{NewAccount, Provision, Store, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use web::{Claiming, Place, Web};
+
+/// What every box is called by mDNS as long as it has no other name.
+const COMMON_NAME: &str = "postolka.local";
 
 /// How a provisioning file reached us.
 pub(crate) struct ProvisionFile {
@@ -39,7 +43,10 @@ pub(crate) struct Options {
     pub(crate) folder: PathBuf,
     /// What the box is called unless a provisioning file said otherwise.
     pub(crate) host_name: Domain,
-    pub(crate) addresses: Vec<IpAddr>,
+    /// With the length of the prefix of the network each is on.
+    pub(crate) addresses: Vec<(IpAddr, u8)>,
+    /// Whether there is a button that can be pressed instead of typing the claim code.
+    pub(crate) has_button: bool,
     pub(crate) provision: Option<ProvisionFile>,
 }
 
@@ -52,6 +59,10 @@ pub(crate) struct House {
     delivery: Delivery,
     smtp: Smtp,
     imap: Imap,
+    claiming: Claiming,
+    web: Web,
+    /// What the box is called, by itself and by init.
+    called: Vec<String>,
     gate: Gate,
     stop: Stop,
     shutdown: Shutdown,
@@ -76,10 +87,14 @@ impl House {
         let cost = Cost::for_memory(limits::memory_octets());
         let settings = settle(&store, &folder, options.provision, cost).await?;
 
-        let host_name = settings.host_name.clone().unwrap_or(options.host_name);
+        let host_name = settings
+            .host_name
+            .clone()
+            .unwrap_or_else(|| options.host_name.clone());
+        let called = vec![host_name.to_string(), options.host_name.to_string()];
         let names = ServerNames {
             host_name: host_name.to_string(),
-            addresses: options.addresses,
+            addresses: options.addresses.iter().map(|(address, _)| *address).collect(),
         };
         let authority = Authority::open(&folder)?;
         let certificate = authority.server_certificate(&names, SystemTime::now())?;
@@ -91,6 +106,9 @@ impl House {
         let delivery = Delivery::new(store.clone(), host_name);
         let imap = Imap::new(auth, store.clone(), delivery.check_buffer().clone());
         let smtp = Smtp::new(delivery.clone());
+        let claiming = Claiming::open(store.clone(), &folder, cost, options.has_button);
+        let claiming = claiming.map_err(|error| Trouble::Claim(error.into()))?;
+        let web = Web::new(claiming.clone(), Place::new(called.clone(), options.addresses));
         let gate = Gate::new(limits::fit_descriptors(settings.connection_limits()));
         let (stop, shutdown) = stop_switch();
         Ok(House {
@@ -101,6 +119,9 @@ impl House {
             delivery,
             smtp,
             imap,
+            claiming,
+            web,
+            called,
             gate,
             stop,
             shutdown,
@@ -147,7 +168,28 @@ impl House {
                     },
                 ));
             }
+            Protocol::Web => {
+                let web = self.web.clone();
+                self.serving.spawn(serve(
+                    socket,
+                    service,
+                    tls.speaking(&web::ALPN),
+                    gate,
+                    shutdown,
+                    move |stream, peer| web.converse(stream, &peer, stopping.clone()),
+                ));
+            }
         }
+    }
+
+    /// Whether the box has an owner.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claiming.is_claimed()
+    }
+
+    /// How the box gets its owner.
+    pub(crate) const fn claiming(&self) -> &Claiming {
+        &self.claiming
     }
 
     /// The box's look at itself, to be run once everything is served.
@@ -157,6 +199,7 @@ impl House {
     pub(crate) fn self_test(&self) -> Result<SelfTest, Trouble> {
         let caller = Caller::new(&self.authority, self.gate.clone());
         Ok(SelfTest {
+            is_claimed: self.is_claimed(),
             listeners: self.listeners.clone(),
             caller: caller.map_err(|error| Trouble::Tls(error.into()))?,
             store: self.store.clone(),
@@ -172,9 +215,10 @@ impl House {
 
     /// The box has other names or addresses, or the day is another: takes a certificate that fits.
     /// Connections that are open keep theirs.
-    pub(crate) fn refresh_certificate(&mut self, addresses: Option<Vec<IpAddr>>) {
+    pub(crate) fn refresh_certificate(&mut self, addresses: Option<Vec<(IpAddr, u8)>>) {
         if let Some(addresses) = addresses {
-            self.names.addresses = addresses;
+            self.names.addresses = addresses.iter().map(|(address, _)| *address).collect();
+            self.web.set_place(Place::new(self.called.clone(), addresses));
         }
         match self.authority.server_certificate(&self.names, SystemTime::now()) {
             Ok(certificate) => self.tls.set_certificates(certificate, HashMap::new()),
@@ -188,8 +232,8 @@ impl House {
     pub(crate) fn summary(&self) -> Result<String, StoreError> {
         let view = self.store.view()?;
         let accounts = view.accounts()?;
-        if accounts.is_empty() {
-            return Ok("No mailboxes yet: a stick with a postolka.toml sets them up.".to_owned());
+        if let Some(code) = self.claiming.code() {
+            return Ok(invitation(&self.names.addresses, &code));
         }
         let messages: u64 = accounts.iter().map(|account| account.messages).sum();
         let count =
@@ -241,6 +285,26 @@ impl House {
         // Writes the last checkpoint: a wait for the disk, on no thread of the executor.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }
+}
+
+/// What the console of a box says that belongs to nobody: where to go, and what to take along.
+pub(crate) fn invitation(addresses: &[IpAddr], code: &str) -> String {
+    // IPv6 addresses of a link need a zone, which browsers do not take.
+    let is_good = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let mut good: Vec<&IpAddr> = addresses.iter().filter(|address| is_good(address)).collect();
+    good.sort_by_key(|address| address.is_ipv6());
+    let place = match good.first() {
+        Some(IpAddr::V4(v4)) => v4.to_string(),
+        Some(IpAddr::V6(v6)) => format!("[{v6}]"),
+        None => COMMON_NAME.to_owned(),
+    };
+    format!(
+        "This box belongs to nobody yet. Open https://{place}/ and enter the code {code}.\nOr put in a stick with a \
+         postolka.toml and start the box again."
+    )
 }
 
 fn open_store(folder: &Path) -> Result<Store, Trouble> {

@@ -33,6 +33,9 @@ const STORE_TIME: Duration = Duration::from_secs(3);
 /// For the end of the loop mail's traces, behind everything else.
 const CLEANING_TIME: Duration = Duration::from_secs(2);
 
+/// What the first page is asked for with: as the box itself, which has a loopback address and nobody else.
+const WEB_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
 /// Why there was no loop mail.
 const FULL: &str = "disk full";
 const UNCLAIMED: &str = "nobody has claimed the box";
@@ -157,6 +160,11 @@ impl SelfTest {
     async fn greeted(&self, entry: Entry) -> Result<Call, Failure> {
         let greeting = timeout(GREETING_TIME, async {
             let mut call = self.call(entry).await?;
+            // Who speaks first differs.
+            if entry.protocol == Protocol::Web {
+                let sent = call.send(WEB_REQUEST).await;
+                sent.map_err(|error| format!("nothing can be asked: {error}"))?;
+            }
             let line = call.line().await;
             let line = line.map_err(|error| format!("no greeting: {error}"))?;
             Ok::<_, Failure>((call, line))
@@ -164,11 +172,13 @@ impl SelfTest {
         let (call, line) = greeting
             .await
             .map_err(|_| format!("no greeting in {} s", GREETING_TIME.as_secs()))??;
-        let expected = match entry.protocol {
-            Protocol::Smtp => "220 ",
-            Protocol::Imap => "* OK ",
+        let expected: &[&str] = match entry.protocol {
+            Protocol::Smtp => &["220 "],
+            Protocol::Imap => &["* OK "],
+            // The way to the set-up page, while the box belongs to nobody.
+            Protocol::Web => &["HTTP/1.1 200 ", "HTTP/1.1 303 "],
         };
-        if line.starts_with(expected) {
+        if expected.iter().any(|expected| line.starts_with(expected)) {
             Ok(call)
         } else {
             Err(format!("the greeting is '{line}'"))

@@ -16,10 +16,11 @@ pub(crate) struct Entry {
 pub(crate) enum Protocol {
     Smtp,
     Imap,
+    Web,
 }
 
 /// All services that exist today.
-pub(crate) const SERVICES: [Entry; 2] = [
+pub(crate) const SERVICES: [Entry; 3] = [
     Entry {
         port: 25,
         protocol: Protocol::Smtp,
@@ -40,12 +41,23 @@ pub(crate) const SERVICES: [Entry; 2] = [
             refusal: "* BYE Too many connections, try again later\r\n",
         },
     },
+    Entry {
+        port: 443,
+        protocol: Protocol::Web,
+        service: Service {
+            name: "https",
+            is_tls_first: true,
+            // RFC 9110 §15.6.4. In the words of HTTP/1.1: `net` agrees on no other protocol for saying no.
+            refusal: "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        },
+    },
 ];
 
 /// Those that a box serves: mail only once somebody has claimed it (AX2).
 pub(crate) fn expected(is_claimed: bool) -> impl Iterator<Item = Entry> {
     SERVICES.into_iter().filter(move |entry| match entry.protocol {
         Protocol::Smtp | Protocol::Imap => is_claimed,
+        Protocol::Web => true,
     })
 }
 

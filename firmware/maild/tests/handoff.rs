@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// What maild says of a house as it should be.
-const ALL_WELL: &str = "port 25, port 993, store, loop mail";
+const ALL_WELL: &str = "port 25, port 993, port 443, store, loop mail";
 
 /// init, its child, and the sockets that init keeps.
 struct Box {
@@ -26,6 +26,7 @@ struct Box {
     maild: Running,
     smtp: TcpListener,
     imaps: TcpListener,
+    https: TcpListener,
     /// What maild found when it tried itself out. It comes at any time behind Ready.
     self_test: RefCell<Option<(bool, String)>>,
 }
@@ -45,6 +46,7 @@ impl Box {
             maild: Running::start(&mut command),
             smtp: socket(),
             imaps: socket(),
+            https: socket(),
             self_test: RefCell::default(),
         }
     }
@@ -56,6 +58,9 @@ impl Box {
         self.send(&addresses("192.0.2.7"));
         self.send(&trial(true));
         self.send(&ToMaild::Clock { is_synced: false });
+        self.init
+            .send(&ToMaild::Listener { port: 443 }, &[self.https.as_fd()])
+            .unwrap();
         if let Some(text) = provision {
             let path = folder.join("stick.toml");
             fs::write(&path, text).unwrap();
@@ -200,6 +205,7 @@ fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
     let again = Box {
         smtp: house.smtp.try_clone().unwrap(),
         imaps: house.imaps.try_clone().unwrap(),
+        https: house.https.try_clone().unwrap(),
         ..Box::start(folder.path())
     };
     again.hand_over(folder.path(), Some("this = \"is not even read\""));
@@ -239,7 +245,11 @@ fn ax2_a_box_without_an_owner_serves_no_mail_and_says_what_to_do() {
         match house.next() {
             Some(FromMaild::Alive) => {}
             message => {
-                assert!(text(message).starts_with("No mailboxes yet"));
+                // D39: where to go, and what to take along.
+                let text = text(message);
+                let code = fs::read_to_string(folder.path().join("data/claim-code")).unwrap();
+                let says = format!("Open https://192.0.2.7/ and enter the code {}.", code.trim());
+                assert!(text.contains(&says), "{text}");
                 break;
             }
         }
@@ -247,7 +257,7 @@ fn ax2_a_box_without_an_owner_serves_no_mail_and_says_what_to_do() {
     while house.self_test.borrow().is_none() {
         assert!(house.next().is_some());
     }
-    let well = "store, no loop mail (nobody has claimed the box)";
+    let well = "port 443, store, no loop mail (nobody has claimed the box)";
     assert_eq!(house.self_test.take(), Some((true, well.to_owned())));
 }
 

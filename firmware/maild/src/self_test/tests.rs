@@ -41,6 +41,7 @@ async fn build(provision: Option<&str>, options: store::Options, ports: &[u16]) 
         limits_hold: true,
     });
     let options = Options {
+        has_button: false,
         folder: folder.path().to_owned(),
         host_name: Domain::parse("box.example.net").unwrap(),
         addresses: Vec::new(),
@@ -66,7 +67,7 @@ fn small() -> store::Options {
     }
 }
 
-const ALL: &[u16] = &[25, 993];
+const ALL: &[u16] = &[25, 993, 443];
 
 /// What is in the index, but the counter of bodies.
 fn dump(store: &Store) -> String {
@@ -109,9 +110,10 @@ async fn d24_it_passes_in_a_good_house_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_is_missing_is_named() {
     for (ports, named) in [
-        (&[25][..], "port 993"),
-        (&[993][..], "port 25, loop mail"),
-        (&[], "port 25, port 993, loop mail"),
+        (&[25, 443][..], "port 993"),
+        (&[993, 443][..], "port 25, loop mail"),
+        (&[25, 993][..], "port 443"),
+        (&[], "port 25, port 993, port 443, loop mail"),
     ] {
         let built = build(Some(TWO), small(), ports).await;
         assert_eq!(failed(&built).await, named);
@@ -141,6 +143,9 @@ async fn a_listener_that_speaks_something_else_is_named() {
     let mut test = built.house.self_test().unwrap();
     test.listeners[0].1 = imap;
     assert_eq!(test.run().await.failed.join(", "), "port 25, loop mail");
+    let mut test = built.house.self_test().unwrap();
+    test.listeners[2].1 = imap;
+    assert_eq!(test.run().await.failed.join(", "), "port 443");
 }
 
 /// A listener of another box, as it were: its certificate is of another authority.
@@ -265,7 +270,7 @@ async fn d9_a_full_disk_leaves_the_loop_mail_out_and_fails_nothing() {
     assert!(outcome.is_ok());
     assert_eq!(
         outcome.which(),
-        "port 25, port 993, store, no loop mail (disk full)"
+        "port 25, port 993, port 443, store, no loop mail (disk full)"
     );
 }
 
