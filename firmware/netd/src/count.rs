@@ -15,10 +15,6 @@ pub(crate) struct Counts {
 
 /// What netd reads from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "mDNS comes next")
-)]
 pub(crate) enum Protocol {
     Dhcp,
     Arp,

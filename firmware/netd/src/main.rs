@@ -7,7 +7,6 @@ mod dhcp;
 mod dns;
 mod ipv4;
 mod link;
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop does not drive it yet"))]
 mod mdns;
 mod packet;
 mod router;

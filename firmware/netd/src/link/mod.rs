@@ -6,9 +6,9 @@
 //! - Without news netd sleeps until the next deadline of a machine. A busy network wakes it for ARP at most once in
 //!   `ARP_REST_MS`, unless an address is being probed for.
 
+mod names;
 mod sockets;
 mod time;
-#[cfg_attr(not(test), expect(dead_code, reason = "mDNS comes next"))]
 mod udp;
 
 use std::error::Error;
@@ -20,6 +20,7 @@ use handoff::{
     Addresses, Channel, DNS_MAX, FromNetd, HostName, InterfaceName, Ipv4Settings, ReceiveError, Received,
     ToNetd,
 };
+use names::Names;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub(crate) use sockets::Sockets;
@@ -48,6 +49,7 @@ pub(crate) struct Link {
     ipv4: Ipv4<fn() -> u32>,
     router: router::Machine,
     time: Time,
+    names: Names,
     surroundings: Surroundings,
     /// Until then ARP is left where it is.
     arp_rest_ms: u64,
@@ -72,6 +74,7 @@ enum Ear {
     Arp,
     Icmp6,
     Time(time::Ear),
+    Names(names::Ear),
 }
 
 impl Link {
@@ -82,13 +85,15 @@ impl Link {
             interface,
             host_name,
         } = card;
+        let names = Names::new(interface.clone(), index, &host_name);
         Self {
             control,
             sockets,
             mac,
             ipv4: Ipv4::new(mac, settings, host_name, random, now_ms()),
             router: router::Machine::new(random(), now_ms()),
-            time: Time::new(interface, index),
+            time: Time::new(interface.clone(), index),
+            names,
             surroundings: Surroundings::default(),
             arp_rest_ms: 0,
             counts: Counts::default(),
@@ -104,6 +109,8 @@ impl Link {
             self.heed(actions)?;
             let news = self.time.tick(now_ms());
             self.tell(&news)?;
+            let news = self.names.tick(now_ms());
+            self.tell(&news)?;
             for ear in self.wait()? {
                 match ear {
                     Ear::Control => {
@@ -114,6 +121,10 @@ impl Link {
                     Ear::Dhcp => self.read_dhcp()?,
                     Ear::Arp => self.read_arp()?,
                     Ear::Icmp6 => self.read_icmp6()?,
+                    Ear::Names(ear) => {
+                        let news = self.names.read(ear, &mut self.counts, now_ms())?;
+                        self.tell(&news)?;
+                    }
                     Ear::Time(ear) => {
                         let news = self.time.read(ear, &mut self.counts, now_ms())?;
                         self.tell(&news)?;
@@ -132,6 +143,7 @@ impl Link {
             self.ipv4.deadline_ms(),
             self.router.deadline_ms(),
             self.time.deadline_ms(),
+            self.names.deadline_ms(),
             rest_ms,
         ];
         let deadline_ms = deadlines.into_iter().flatten().min();
@@ -145,6 +157,7 @@ impl Link {
         if !is_resting {
             ears.push((Ear::Arp, self.sockets.arp.as_fd()));
         }
+        ears.extend(self.names.ears().map(|(ear, socket)| (Ear::Names(ear), socket)));
         ears.extend(self.time.ears().map(|(ear, socket)| (Ear::Time(ear), socket)));
         let mut polled: Vec<PollFd<'_>> = ears
             .iter()
@@ -168,16 +181,29 @@ impl Link {
             Err(error) => return Err(error.into()),
         };
         match message {
-            ToNetd::Stop => return Ok(None),
+            ToNetd::Stop => {
+                // The goodbye.
+                self.names.set_on(false, now_ms());
+                return Ok(None);
+            }
             ToNetd::Link { .. } => return Err("a second link".into()),
-            ToNetd::HostName(name) => self.ipv4.rename(name),
+            ToNetd::HostName(name) => {
+                let news = self.names.set_name(&name, now_ms());
+                self.ipv4.rename(name);
+                self.tell(&news)?;
+            }
             ToNetd::Addresses(Addresses(addresses)) => {
+                let news = self.names.set_addresses(&addresses, now_ms());
+                self.tell(&news)?;
                 let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.ip).collect();
                 self.ipv4.applied(ipv4_of(&addresses), now_ms());
                 self.surroundings.addresses = addresses;
                 self.moved()?;
             }
-            ToNetd::Mdns { .. } => {}
+            ToNetd::Mdns { is_on } => {
+                let news = self.names.set_on(is_on, now_ms());
+                self.tell(&news)?;
+            }
         }
         Ok(Some(()))
     }

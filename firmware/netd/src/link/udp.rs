@@ -11,8 +11,9 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt,
 };
 
+use crate::mdns::PORT;
+
 /// RFC 6762 §3.
-pub(super) const MDNS_PORT: u16 = 5353;
 pub(super) const MDNS_GROUP_4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 pub(super) const MDNS_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// RFC 6762 §11: what is sent has this, so that the oldest responders take it for local.
@@ -23,7 +24,7 @@ pub(super) fn mdns4(interface: &InterfaceName, address: Ipv4Addr) -> io::Result<
     let socket = open(AddressFamily::Inet, interface)?;
     // Each interface has its own netd, and each of these its own socket on the port.
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    let port = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, MDNS_PORT);
+    let port = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT);
     bind(socket.as_raw_fd(), &SockaddrIn::from(port))?;
     socket.join_multicast_v4(&MDNS_GROUP_4, &address)?;
     socket.set_multicast_ttl_v4(MDNS_HOPS.into())?;
@@ -38,7 +39,7 @@ pub(super) fn mdns6(interface: &InterfaceName, index: u32) -> io::Result<UdpSock
     let socket = open(AddressFamily::Inet6, interface)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
-    let port = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, MDNS_PORT, 0, 0);
+    let port = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0);
     bind(socket.as_raw_fd(), &SockaddrIn6::from(port))?;
     socket.join_multicast_v6(&MDNS_GROUP_6, index)?;
     setsockopt(&socket, sockopt::Ipv6MulticastHops, &MDNS_HOPS.into())?;
@@ -90,7 +91,7 @@ mod tests {
         let both: Vec<UdpSocket> = (0..2).map(|_| mdns6(&loopback(), 1).unwrap()).collect();
         assert_eq!(first.ttl().unwrap(), 255);
         assert_eq!(second.multicast_ttl_v4().unwrap(), 255);
-        assert_eq!(both[1].local_addr().unwrap().port(), MDNS_PORT);
+        assert_eq!(both[1].local_addr().unwrap().port(), PORT);
     }
 
     #[test]
