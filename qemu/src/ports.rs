@@ -14,8 +14,13 @@ pub struct Service {
     pub host: u16,
 }
 
-/// The services that exist. Later ones (465 on 2465, 587 on 2587, 995 on 2995, 443 on 2443) are lines here.
-pub const SERVICES: [Service; 2] = [
+/// The services that exist. Later ones (465 on 2465, 587 on 2587, 995 on 2995) are lines here.
+pub const SERVICES: [Service; 3] = [
+    Service {
+        name: "Web",
+        guest: 443,
+        host: 2443,
+    },
     Service {
         name: "SMTP",
         guest: 25,

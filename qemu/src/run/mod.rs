@@ -77,8 +77,18 @@ impl Trouble {
 
 /// What the person needs to know to use the box.
 struct Visit {
-    password: Option<String>,
+    login: Login,
     ca: PathBuf,
+}
+
+/// Who can log in.
+enum Login {
+    /// The mailbox that this program has made, with this password.
+    Ours(String),
+    /// Whoever is in the person's own file.
+    Theirs,
+    /// Nobody yet, on a new box: it is claimed with the code on its console.
+    Unclaimed,
 }
 
 /// Builds and boots the box and stays with it until it is off.
@@ -86,12 +96,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let home = Home::open()?;
     // What was given is looked at before minutes go into building.
     let card = look_at_disk(options, &home)?;
-    let (provision, password) = match &options.provision {
-        Some(path) => (
-            fs::read_to_string(path).map_err(Trouble::file("read", path))?,
-            None,
-        ),
-        None => home.provision().map(|(text, password)| (text, Some(password)))?,
+    let (provision, login) = match &options.provision {
+        _ if options.is_unclaimed => (None, Login::Unclaimed),
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(Trouble::file("read", path))?;
+            (Some(text), Login::Theirs)
+        }
+        None => {
+            let (text, password) = home.provision()?;
+            (Some(text), Login::Ours(password))
+        }
     };
     if let Some(path) = &options.update {
         File::open(path).map_err(Trouble::file("read", path))?;
@@ -108,15 +122,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let folder = tempfile::tempdir().map_err(Trouble::file("make a folder in", &std::env::temp_dir()))?;
     // Read only now: it may be what was just built.
     let update = options.update.as_deref().map(update).transpose()?;
-    let mut files = vec![("postolka.toml", provision.as_bytes())];
+    let mut files = Vec::new();
+    files.extend(
+        provision
+            .as_deref()
+            .map(|text| ("postolka.toml", text.as_bytes())),
+    );
     files.extend(update.as_deref().map(|octets| (UPDATE, octets)));
-    let stick = Stick::prepare(&folder.path().join("stick.img"), &files)?;
     let mut builder = machine(options, &image, &disk)?
         .memory(options.memory_mib)
         .snapshot(options.snapshot)
-        .stick(&stick)
         .network(Network::Open)
         .echo();
+    if !files.is_empty() {
+        builder = builder.stick(&Stick::prepare(&folder.path().join("stick.img"), &files)?);
+    }
     if options.kernel_log {
         builder = builder.kernel_words("ignore_loglevel");
     }
@@ -129,11 +149,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let signals = watch_signals()?;
     println!("Booting; the console of the box follows. Ctrl-C switches it off.\n");
     let mut machine = builder.start()?;
-    let visit = Visit {
-        password,
-        ca: home.ca(),
-    };
+    let mut visit = Visit { login, ca: home.ca() };
     if wait_until_ready(&machine, &signals)? {
+        if matches!(visit.login, Login::Unclaimed) && serves_mail(&machine.console().text()) {
+            // The disk is of a box that was claimed before.
+            visit.login = Login::Theirs;
+        }
         print!("\n{}", welcome(&machine, &visit));
         stay(&machine, &signals);
     }
@@ -242,6 +263,14 @@ fn wait_until_ready(machine: &Machine, signals: &Receiver<Signal>) -> Result<boo
     }
 }
 
+/// Whether the box that says this has an owner: no other has the ports of mail open.
+fn serves_mail(console: &str) -> bool {
+    console
+        .lines()
+        .filter_map(|line| line.strip_prefix(READY))
+        .any(|ports| ports.split_whitespace().any(|port| port == "25"))
+}
+
 /// Stays until the box switches itself off or a signal comes.
 fn stay(machine: &Machine, signals: &Receiver<Signal>) {
     while !machine.has_ended() {
@@ -282,7 +311,7 @@ fn welcome(machine: &Machine, visit: &Visit) -> String {
     let mut text = vec!["The box is up. On this computer:".to_owned()];
     text.extend(SERVICES.map(|service| format!("  {:14} 127.0.0.1:{}", service.name, port(service.guest))));
     let ca = visit.ca.display();
-    let kept = trust::fetch(port(993), machine.console()).and_then(|trusted| {
+    let kept = trust::fetch(port(443), machine.console()).and_then(|trusted| {
         let written = fs::write(&visit.ca, &trusted.ca_pem);
         written
             .map(|()| trusted)
@@ -294,19 +323,25 @@ fn welcome(machine: &Machine, visit: &Visit) -> String {
             text.push(format!(
                 "Its CA certificate (fingerprint compared with the console): {ca}"
             ));
-            text.push(lines(visit, &trusted, port(25), port(993)));
+            text.push(lines(visit, &trusted, port));
         }
     }
     text.join("\n") + "\n"
 }
 
-/// Two lines to copy: send a message, read it.
-fn lines(visit: &Visit, trusted: &Trusted, smtp: u16, imaps: u16) -> String {
-    let (address, password) = match &visit.password {
-        Some(password) => (ADDRESS, password.as_str()),
-        None => ("ADDRESS", "PASSWORD"),
+/// Lines to copy: send a message, read it; or how to claim a box that has nobody who could.
+fn lines(visit: &Visit, trusted: &Trusted, port: impl Fn(u16) -> u16) -> String {
+    let (address, password) = match &visit.login {
+        Login::Ours(password) => (ADDRESS, password.as_str()),
+        Login::Theirs => ("ADDRESS", "PASSWORD"),
+        Login::Unclaimed => {
+            return format!(
+                "\nClaim it in a browser, with the code on its console:\n  https://localhost:{}/setup\n",
+                port(443)
+            );
+        }
     };
-    let (name, ca) = (&trusted.name, visit.ca.display());
+    let (name, ca, smtp, imaps) = (&trusted.name, visit.ca.display(), port(25), port(993));
     format!(
         "\nSend {address} a message:\n  \
          swaks --server 127.0.0.1:{smtp} --from me@example.org --to {address} --header 'Subject: Hello'\n\
@@ -342,45 +377,50 @@ mod tests {
         assert!(update(&path).unwrap_err().to_string().contains("cannot read"));
     }
 
-    #[test]
-    fn the_lines_to_copy_name_the_ports_the_name_and_the_mailbox() {
+    /// What is said about a box whose ports appear as they are, plus 2000.
+    fn said(login: Login) -> String {
         let visit = Visit {
-            password: Some("abcd-efgh".to_owned()),
+            login,
             ca: "/home/anna/ca.pem".into(),
         };
         let trusted = Trusted {
             ca_pem: String::new(),
             name: "box.test".to_owned(),
         };
-        let text = lines(&visit, &trusted, 2526, 2994);
+        lines(&visit, &trusted, |guest| 2000 + guest)
+    }
+
+    #[test]
+    fn the_lines_to_copy_name_the_ports_the_name_and_the_mailbox() {
+        let text = said(Login::Ours("abcd-efgh".to_owned()));
+        for part in [
+            "swaks --server 127.0.0.1:2025 --from me@example.org --to anna@firma.test",
+            "--cacert '/home/anna/ca.pem' --resolve box.test:2993:127.0.0.1",
+            "--user 'anna@firma.test:abcd-efgh' 'imaps://box.test:2993/INBOX;MAILINDEX=1'",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn with_a_file_of_ones_own_the_lines_leave_room_for_address_and_password() {
+        let text = said(Login::Theirs);
         assert!(
-            text.contains("swaks --server 127.0.0.1:2526 --from me@example.org --to anna@firma.test"),
-            "{text}"
-        );
-        assert!(
-            text.contains("--cacert '/home/anna/ca.pem' --resolve box.test:2994:127.0.0.1"),
-            "{text}"
-        );
-        assert!(
-            text.contains("--user 'anna@firma.test:abcd-efgh' 'imaps://box.test:2994/INBOX;MAILINDEX=1'"),
+            text.contains("--to ADDRESS ") && text.contains("'ADDRESS:PASSWORD'"),
             "{text}"
         );
     }
 
     #[test]
-    fn with_a_file_of_ones_own_the_lines_leave_room_for_address_and_password() {
-        let visit = Visit {
-            password: None,
-            ca: "ca.pem".into(),
-        };
-        let trusted = Trusted {
-            ca_pem: String::new(),
-            name: "box.test".to_owned(),
-        };
-        let text = lines(&visit, &trusted, 2525, 2993);
-        assert!(
-            text.contains("--to ADDRESS ") && text.contains("'ADDRESS:PASSWORD'"),
-            "{text}"
-        );
+    fn a_box_serves_mail_when_it_says_so() {
+        assert!(serves_mail("Ready.\nLISTENING 25 443 993\n"));
+        assert!(!serves_mail("LISTENING 443\nmaild: a line with 25\n"));
+    }
+
+    #[test]
+    fn a_box_that_nobody_has_claimed_is_claimed_in_a_browser() {
+        let text = said(Login::Unclaimed);
+        assert!(text.contains("https://localhost:2443/setup"), "{text}");
+        assert!(!text.contains("swaks"), "{text}");
     }
 }

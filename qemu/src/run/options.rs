@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) fresh: bool,
     pub(crate) snapshot: bool,
     pub(crate) provision: Option<PathBuf>,
+    /// No stick: somebody claims the box in a browser.
+    pub(crate) is_unclaimed: bool,
     /// A firmware update for the box's stick.
     pub(crate) update: Option<PathBuf>,
     pub(crate) kernel_log: bool,
@@ -49,6 +51,8 @@ pub(crate) enum OptionError {
          empty or not there"
     )]
     FreshFile,
+    #[error("--unclaimed is a box without a stick, and --provision says what is on it: give one of them")]
+    ClaimedTwice,
     #[error(
         "--update needs a box that starts from its disk: with --firmware direct there is no slot to write it to"
     )]
@@ -68,6 +72,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
         fresh: false,
         snapshot: false,
         provision: None,
+        is_unclaimed: false,
         update: None,
         kernel_log: false,
         release: false,
@@ -91,6 +96,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             "--provision" => options.provision = Some(PathBuf::from(value("a file")?)),
             "--update" => options.update = Some(PathBuf::from(value("a file")?)),
             "--from" => from = PathBuf::from(value("a folder")?),
+            "--unclaimed" => options.is_unclaimed = true,
             "--fresh" => options.fresh = true,
             "--snapshot" => options.snapshot = true,
             "--kernel-log" => options.kernel_log = true,
@@ -98,6 +104,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             "--no-build" => options.no_build = true,
             _ => return Err(OptionError::Unknown(word.clone())),
         }
+    }
+    if options.is_unclaimed && options.provision.is_some() {
+        return Err(OptionError::ClaimedTwice);
     }
     if options.fresh && options.disk.is_some() {
         return Err(OptionError::FreshFile);
