@@ -17,7 +17,7 @@ use crate::open::{Opened, found_index};
 use crate::replay::Replay;
 use crate::self_test::SELF_TEST;
 use crate::shared::Shared;
-use mail::{AccountId, MailboxId, SystemFlags, Uid};
+use mail::{AccountId, Flags, MailboxId, ModSeq, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
@@ -65,10 +65,45 @@ impl Checked {
 
 /// What the messages of a mailbox add up to.
 #[derive(Default)]
-struct Sums {
+pub(crate) struct Sums {
     counts: Counts,
     highest_uid: u32,
     highest_modseq: u64,
+}
+
+impl Sums {
+    pub(crate) fn messages(&self) -> u32 {
+        self.counts.messages
+    }
+
+    /// Adds a message of this size.
+    pub(crate) fn add(&mut self, uid: u32, modseq: ModSeq, flags: &Flags, size_octets: u64) {
+        self.counts.messages += 1;
+        self.counts.unseen += u32::from(!flags.system.contains(SystemFlags::SEEN));
+        self.counts.deleted += u32::from(flags.system.contains(SystemFlags::DELETED));
+        self.counts.size_octets += size_octets;
+        self.highest_uid = self.highest_uid.max(uid);
+        self.highest_modseq = self.highest_modseq.max(modseq.0);
+    }
+
+    /// Whether they are what the mailbox's row says.
+    pub(crate) fn compare(&self, id: u32, row: &MailboxRow, checked: &mut Checked) {
+        checked.expect(row.counts == self.counts, || {
+            format!(
+                "mailbox {id} counts {:?}, its messages are {:?}",
+                row.counts, self.counts
+            )
+        });
+        checked.expect(row.uid_next > u64::from(self.highest_uid), || {
+            format!("mailbox {id} would give UID {} again", self.highest_uid)
+        });
+        checked.expect(row.highest_modseq.0 >= self.highest_modseq.max(1), || {
+            format!(
+                "mailbox {id} has modseq {} above its highest",
+                self.highest_modseq
+            )
+        });
+    }
 }
 
 type SumsByMailbox = BTreeMap<u32, Sums>;
@@ -125,12 +160,7 @@ fn check_messages(
             format!("message {mailbox}/{uid} is not found by its modseq {modseq}")
         });
         let sums = sums.entry(mailbox).or_default();
-        sums.counts.messages += 1;
-        sums.counts.unseen += u32::from(!flags.system.contains(SystemFlags::SEEN));
-        sums.counts.deleted += u32::from(flags.system.contains(SystemFlags::DELETED));
-        sums.counts.size_octets += row.size_octets;
-        sums.highest_uid = sums.highest_uid.max(uid);
-        sums.highest_modseq = sums.highest_modseq.max(modseq.0);
+        sums.add(uid, modseq, &flags, row.size_octets);
     }
     let flags = tables.flags.iter()?.count() as u64;
     checked.expect(flags == with_flags, || {
@@ -184,21 +214,7 @@ fn check_mailboxes(
         checked.expect(by_name == Some(id), || {
             format!("mailbox {id} is not found by its name")
         });
-        checked.expect(row.counts == sums.counts, || {
-            format!(
-                "mailbox {id} counts {:?}, its messages are {:?}",
-                row.counts, sums.counts
-            )
-        });
-        checked.expect(row.uid_next > u64::from(sums.highest_uid), || {
-            format!("mailbox {id} would give UID {} again", sums.highest_uid)
-        });
-        checked.expect(row.highest_modseq.0 >= sums.highest_modseq.max(1), || {
-            format!(
-                "mailbox {id} has modseq {} above its highest",
-                sums.highest_modseq
-            )
-        });
+        sums.compare(id, &row, checked);
         let (_, _, of_account) = rows::quota(&tables.quota, row.account)?;
         checked.expect(row.highest_modseq.0 <= of_account.max(1), || {
             format!("mailbox {id} is ahead of its account's modseq")

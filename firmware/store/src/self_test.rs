@@ -9,14 +9,14 @@
 //! - It is made, filled and deleted by records that were there before it. While a version is on trial, nothing is
 //!   written that the other slot could not read.
 
-use crate::check::{Checked, check_accounts, check_first_frame};
+use crate::check::{Checked, Sums, check_accounts, check_first_frame};
 use crate::error::StoreError;
-use crate::index::rows::{BlobRow, Counts, MailboxRow, MessageRow, Row};
+use crate::index::rows::{BlobRow, MailboxRow, MessageRow, Row};
 use crate::index::{ReadTables, Tables, rows, state};
 use crate::log::record::{MailboxCreated, MailboxDeleted, MailboxRecord, Mutation};
 use crate::request::Request;
 use crate::shared::Shared;
-use mail::{AccountId, MailboxId, MailboxName, SystemFlags, Uid, UidValidity};
+use mail::{AccountId, MailboxId, MailboxName, Uid, UidValidity};
 use redb::ReadableTable;
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -152,35 +152,10 @@ fn check_mailboxes(tables: &ReadTables, until: Instant, sampled: &mut Sampled) -
             break;
         };
         sampled.mailboxes += 1;
-        sampled.checked.messages += u64::from(sums.counts.messages);
-        sampled.checked.expect(row.counts == sums.counts, || {
-            format!(
-                "mailbox {id} counts {:?}, its messages are {:?}",
-                row.counts, sums.counts
-            )
-        });
-        sampled
-            .checked
-            .expect(row.uid_next > u64::from(sums.highest_uid), || {
-                format!("mailbox {id} would give UID {} again", sums.highest_uid)
-            });
-        sampled
-            .checked
-            .expect(row.highest_modseq.0 >= sums.highest_modseq, || {
-                format!(
-                    "mailbox {id} has modseq {} above its highest",
-                    sums.highest_modseq
-                )
-            });
+        sampled.checked.messages += u64::from(sums.messages());
+        sums.compare(id, &row, &mut sampled.checked);
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Sums {
-    counts: Counts,
-    highest_uid: u32,
-    highest_modseq: u64,
 }
 
 /// What the messages of a mailbox add up to; `None` when the time is over.
@@ -196,13 +171,8 @@ fn sums(tables: &ReadTables, mailbox: u32, until: Instant) -> Result<Option<Sums
         let uid_value = Uid::new(uid).ok_or(StoreError::IndexRow { table: "msg" })?;
         let (modseq, flags) = rows::get_flags(&tables.flags, mailbox, uid_value)?
             .ok_or(StoreError::IndexRow { table: "flags" })?;
-        sums.counts.messages += 1;
-        sums.counts.unseen += u32::from(!flags.system.contains(SystemFlags::SEEN));
-        sums.counts.deleted += u32::from(flags.system.contains(SystemFlags::DELETED));
-        sums.counts.size_octets += row.size_octets;
-        sums.highest_uid = sums.highest_uid.max(uid);
-        sums.highest_modseq = sums.highest_modseq.max(modseq.0);
-        if sums.counts.messages.is_multiple_of(ROWS_AT_ONCE) && Instant::now() >= until {
+        sums.add(uid, modseq, &flags, row.size_octets);
+        if sums.messages().is_multiple_of(ROWS_AT_ONCE) && Instant::now() >= until {
             return Ok(None);
         }
     }
