@@ -6,6 +6,7 @@ pub mod dialogue;
 pub mod mail;
 pub mod office;
 pub mod oracle;
+pub mod peer;
 pub mod random;
 pub mod runner;
 pub mod slot;

@@ -4,10 +4,14 @@ mod scenario;
 
 #[path = "scenario/boot_chain.rs"]
 mod boot_chain;
+#[path = "scenario/clock.rs"]
+mod clock;
 #[path = "scenario/data_disk.rs"]
 mod data_disk;
 #[path = "scenario/machine.rs"]
 mod machine;
+#[path = "scenario/network.rs"]
+mod network;
 #[path = "scenario/update.rs"]
 mod update;
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
             boot_chain::scenarios(),
             update::scenarios(),
             data_disk::scenarios(),
+            network::scenarios(),
+            clock::scenarios(),
         ]
         .concat(),
     )

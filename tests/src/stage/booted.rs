@@ -1,17 +1,18 @@
 //! The image in an emulated machine.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use format::Slot;
-use qemu::{Builder, Disk, Firmware, HostPort, Image, Machine, Stick};
+use qemu::{Builder, Disk, Firmware, HostPort, Image, Machine, Network, Stick};
 use tempfile::TempDir;
 
 use super::{Card, drill, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
 use crate::client::{Conversation, PATIENCE, tls};
 use crate::office::Office;
+use crate::peer::Peer;
 
 /// P2: ports that other boxes have open, and those that ours will have later.
 const OTHER_PORTS: [u16; 16] = [
@@ -212,6 +213,27 @@ impl Booted {
             .wait_for(text, PATIENCE)
             .map_err(io::Error::other)?;
         Ok(machine.console().text())
+    }
+
+    /// Gives it one card for each of these cables, and QEMU's own network no more. With none it has no card at all, and
+    /// sockets for those that are plugged in later.
+    pub fn on_cables(&mut self, peers: &[&Peer]) {
+        let builder = self.builder.clone().network(Network::Absent).usb();
+        let add = |builder: Builder, peer: &&Peer| builder.cable(peer.cable());
+        self.builder = peers.iter().fold(builder, add);
+    }
+
+    /// From now on its services are reached at this address, by the cable of `peer`; learns its name and its CA there.
+    ///
+    /// # Errors
+    /// It does not answer there.
+    pub fn reached_at(&mut self, peer: &Peer, ip: IpAddr) -> io::Result<()> {
+        let services = Service::ALL.into_iter().map(Service::port);
+        let doors = services.map(|port| Ok((port, peer.open_door(ip, port)?)));
+        self.ports = doors.collect::<io::Result<_>>()?;
+        self.host_name = own_name(self.addr(Service::Smtp))?;
+        self.ca_pem = self.trusted_ca()?;
+        Ok(())
     }
 
     /// Its disk, while the power is off.
