@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use simple_dns::{Packet, PacketFlag, ResourceRecord};
 
-use super::records::{self, QUESTIONS_MAX, Record};
+use super::records::{self, LEGACY_QUESTIONS_MAX, Record};
 use super::{Action, Machine, PORT};
 
 /// RFC 6762 §6.
@@ -14,6 +14,8 @@ const DEFENCE_MS_MIN: u64 = 250;
 const SHARED_MS: (u64, u64) = (20, 120);
 /// RFC 6762 §7.2: more known answers are to follow.
 const TRUNCATED_MS: (u64, u64) = (400, 500);
+/// How many questions of a message are looked at. Others than attackers have a few.
+const QUESTIONS_MAX: usize = 64;
 /// How many messages to single questioners are sent in a second. An office asks a few times a minute.
 const UNICASTS_MAX: u32 = 20;
 const UNICASTS_MS: u64 = 1_000;
@@ -32,16 +34,14 @@ impl<R: FnMut() -> u32> Machine<R> {
     pub(super) fn hear_query(&mut self, from: SocketAddr, packet: &Packet<'_>, now_ms: u64) -> Vec<Action> {
         let is_legacy = from.port() != PORT;
         // RFC 6762 §7.1: what the questioner knows, and for long enough, is not told again.
-        let is_known = |at: &usize| {
-            let ours = &self.records.all[*at].rr;
-            packet
-                .answers
-                .iter()
-                .any(|known| known == ours && known.ttl >= ours.ttl.div_ceil(2))
-        };
+        let is_fresh = |at: &usize, seconds: u32| seconds >= self.records.all[*at].rr.ttl.div_ceil(2);
+        let known: Vec<usize> = packet
+            .answers
+            .iter()
+            .filter_map(|known| self.records.position(known).filter(|at| is_fresh(at, known.ttl)))
+            .collect();
         if packet.questions.is_empty() {
             // §7.2: the rest of what is known, of a question that was truncated.
-            let known: Vec<usize> = (0..self.records.all.len()).filter(|at| is_known(at)).collect();
             self.pending
                 .retain(|pending| pending.asker != Some(from) || !known.contains(&pending.record));
             return Vec::new();
@@ -53,10 +53,14 @@ impl<R: FnMut() -> u32> Machine<R> {
         let is_truncated = packet.has_flags(PacketFlag::TRUNCATION);
         let mut to_one = Vec::new();
         let mut to_all = Vec::new();
-        let asked = if is_legacy { QUESTIONS_MAX } else { usize::MAX };
+        let asked = if is_legacy {
+            LEGACY_QUESTIONS_MAX
+        } else {
+            QUESTIONS_MAX
+        };
         for question in packet.questions.iter().take(asked) {
             for at in self.records.answers(question) {
-                if is_known(&at) {
+                if known.contains(&at) {
                     continue;
                 }
                 // §5.4: if it was told to all lately, whoever wants it for himself can have it so.

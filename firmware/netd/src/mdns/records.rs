@@ -263,7 +263,7 @@ pub(super) fn unicast(
                 unicast_response: false,
                 ..question
             });
-            packet.questions.extend(questions.take(QUESTIONS_MAX));
+            packet.questions.extend(questions.take(LEGACY_QUESTIONS_MAX));
             let records = packet.answers.iter_mut().chain(&mut packet.additional_records);
             for record in records {
                 record.cache_flush = false;
@@ -282,7 +282,7 @@ pub(super) fn unicast(
 }
 
 /// A client that knows nothing of multicast DNS asks one question at a time.
-pub(super) const QUESTIONS_MAX: usize = 1;
+pub(super) const LEGACY_QUESTIONS_MAX: usize = 1;
 
 fn response(id: u16) -> Packet<'static> {
     let mut packet = Packet::new_reply(id);

@@ -280,7 +280,9 @@ fn servers_that_are_not_sure_themselves_do_not_count() {
 #[test]
 fn an_answer_that_was_kept_longer_than_it_was_away_is_nothing() {
     assert_eq!(delay_ms(0, 100, Timestamp(0), Timestamp(1 << 32)), None);
+    // Sent before it came, by a second and by a quarter of one.
     assert_eq!(delay_ms(0, 100, Timestamp(1 << 32), Timestamp(0)), None);
+    assert_eq!(delay_ms(0, 100, Timestamp(1 << 30), Timestamp(0)), None);
     assert_eq!(delay_ms(0, 1_100, Timestamp(0), Timestamp(1 << 32)), Some(100));
     assert_eq!(delay_ms(0, 999, Timestamp(0), Timestamp(1 << 32)), Some(0));
     assert_eq!(delay_ms(0, u64::MAX, Timestamp(0), Timestamp(0)), None);

@@ -248,6 +248,24 @@ fn whoever_asks_for_himself_in_a_loop_is_answered_twenty_times_a_second() {
     assert_eq!(net.hear(legacy(), &query(HOST, TYPE::A)).actions.len(), 1);
 }
 
+#[test]
+fn of_very_many_questions_the_first_are_answered() {
+    for (before, is_told) in [(0, true), (63, true), (64, false)] {
+        let mut net = Net::established();
+        let mut packet = Packet::new_query(0);
+        packet.questions = vec![question("other.local", None); before];
+        packet.questions.push(question(HOST, Some(TYPE::A)));
+        net.hear(neighbour(), &packet);
+        assert_eq!(!net.actions.is_empty(), is_told, "{before}");
+    }
+    // As many as the largest message holds.
+    let mut net = Net::established();
+    let mut packet = Packet::new_query(0);
+    packet.questions = vec![question(HOST, None); 690];
+    packet.answers = vec![record(HOST, 59, a(15)); 300];
+    assert_eq!(net.hear(neighbour(), &packet).told().len(), 3);
+}
+
 /// RFC 6762 §11.
 #[test]
 fn only_neighbours_are_heard() {
