@@ -17,17 +17,20 @@ pub enum Service {
     Smtp,
     /// Port 993.
     Imaps,
+    /// Port 443.
+    Https,
 }
 
 impl Service {
     /// All services that exist today.
-    pub const ALL: [Service; 2] = [Service::Smtp, Service::Imaps];
+    pub const ALL: [Service; 3] = [Service::Smtp, Service::Imaps, Service::Https];
 
     /// The name in the lines `smtp 127.0.0.1:40025`.
     pub fn name(self) -> &'static str {
         match self {
             Service::Smtp => "smtp",
             Service::Imaps => "imaps",
+            Service::Https => "https",
         }
     }
 
@@ -36,6 +39,7 @@ impl Service {
         match self {
             Service::Smtp => 25,
             Service::Imaps => 993,
+            Service::Https => 443,
         }
     }
 }
@@ -68,6 +72,12 @@ pub trait Appliance: Send + Sync {
     /// # Errors
     /// It does not come up; the error tells its last lines.
     fn start(&mut self) -> io::Result<()>;
+
+    /// Somebody has claimed the box a moment ago: waits until it serves mail, and learns how it is called.
+    ///
+    /// # Errors
+    /// It does not.
+    fn wait_for_mail(&mut self) -> io::Result<()>;
 
     /// Presses the power button, and waits until the box has stopped by itself.
     ///

@@ -48,6 +48,11 @@ impl Office {
         }
     }
 
+    /// Nobody: a box that is to be claimed.
+    pub fn of_nobody() -> Office {
+        Office::for_names([])
+    }
+
     /// The account made for this name.
     ///
     /// # Panics
@@ -144,6 +149,11 @@ impl Office {
 }
 
 impl Account {
+    /// A person with this address and the password of all, whom no provisioning file knows.
+    pub fn of(address: &str) -> Account {
+        Account::new(address.to_owned())
+    }
+
     /// A person with the password of all.
     fn new(address: String) -> Account {
         Account {

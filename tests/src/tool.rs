@@ -76,6 +76,37 @@ pub fn curl(appliance: &dyn Appliance, account: &Account, path: &str) -> Result<
     Ok(output.stdout)
 }
 
+/// Fetches the first page of the web with curl and this option, which checks the certificate against the box's own CA.
+/// Gives the version of HTTP that was spoken and the status.
+///
+/// # Errors
+/// curl fails.
+pub fn curl_web(appliance: &dyn Appliance, option: &str) -> Result<String, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, appliance.ca_pem())?;
+    let addr = appliance.addr(Service::Https);
+    let output = run(Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "180",
+            option,
+            "--cacert",
+        ])
+        .arg(&ca)
+        .args(["--resolve", &format!("localhost:{}:{}", addr.port(), addr.ip())])
+        .args([
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_version} %{http_code}",
+        ])
+        .arg(format!("https://localhost:{}/", addr.port())))?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// Copies INBOX into a maildir with mbsync, and gives the messages in it.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod conversation;
 pub mod hello;
+pub mod http;
 pub mod imap;
 pub mod smtp;
 pub mod tls;

@@ -1,5 +1,6 @@
 //! The mail process on this computer, with a folder for its data disk.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::hostile;
 use super::lines::Lines;
 use super::{announced, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
@@ -37,20 +39,46 @@ impl HostProcess {
     /// # Errors
     /// It does not come up.
     pub fn start(plan: Plan) -> io::Result<Running> {
+        HostProcess::run(plan, Vec::new(), None)
+    }
+
+    fn run(plan: Plan, wrapper: Vec<String>, program: Option<PathBuf>) -> io::Result<Running> {
         let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
         let provisioning = plan.office.provisioning();
         fs::write(folder.path().join("postolka.toml"), provisioning)?;
         let mut running = Running {
             office: plan.office,
+            wrapper,
+            program,
+            orders: 0,
             folder,
             child: None,
             lines: Lines::default(),
+            heard: 0,
             addrs: Vec::new(),
             ca_pem: String::new(),
             host_name: String::new(),
         };
         running.start()?;
         Ok(running)
+    }
+
+    /// As [`start`](Self::start), with somebody inside who takes orders (D43).
+    ///
+    /// # Errors
+    /// It cannot be built, or does not come up.
+    pub fn hostile(plan: Plan) -> io::Result<Running> {
+        let program = hostile::build("maild", hostile::Place::Here)?;
+        HostProcess::run(plan, Vec::new(), Some(program))
+    }
+
+    /// As [`start`](Self::start), with few descriptors, of which `prlimit` sees to it (D18).
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn with_descriptors(plan: Plan, count: u32) -> io::Result<Running> {
+        let wrapper = vec!["prlimit".to_owned(), format!("--nofile={count}:{count}")];
+        HostProcess::run(plan, wrapper, None)
     }
 
     /// Runs `maild` with a provisioning file it is to refuse; gives its exit status and what it said.
@@ -90,9 +118,17 @@ fn to_its_end(folder: &TempDir, port_base: u16) -> io::Result<(ExitStatus, Strin
 #[derive(Debug)]
 pub struct Running {
     office: Office,
+    /// A program that runs it, with its arguments.
+    wrapper: Vec<String>,
+    /// Another than the one that was built beside this test.
+    program: Option<PathBuf>,
+    /// Given to the one inside, if there is one.
+    orders: u32,
     folder: TempDir,
     child: Option<Child>,
     lines: Lines,
+    /// How much of them was said when it had started.
+    heard: usize,
     addrs: Vec<(Service, SocketAddr)>,
     ca_pem: String,
     host_name: String,
@@ -104,12 +140,51 @@ impl Running {
         self.folder.path().join("data")
     }
 
+    /// Tells the one inside what to try.
+    ///
+    /// # Errors
+    /// The order cannot be written.
+    pub fn order(&mut self, name: &str) -> io::Result<()> {
+        self.orders += 1;
+        fs::write(orders(&self.folder), format!("{} {name}\n", self.orders))
+    }
+
+    /// Waits until it has ended without being asked to.
+    ///
+    /// # Errors
+    /// It is off, or goes on.
+    pub fn ends(&mut self) -> io::Result<ExitStatus> {
+        let mut child = self.child.take().ok_or_else(|| io::Error::other("it is off"))?;
+        let status = wait(&mut child, PATIENCE);
+        if status.is_err() {
+            child.kill()?;
+            child.wait()?;
+        }
+        status
+    }
+
     /// Starts a second process on the same folder, and waits for its end.
     ///
     /// # Errors
     /// It cannot be run, or it is still running after [`PATIENCE`].
     pub fn another(&self) -> io::Result<(ExitStatus, String)> {
         to_its_end(&self.folder, 0)
+    }
+
+    /// All services are there; one of them says how the box is called.
+    fn learn_name(&mut self) -> io::Result<()> {
+        self.announces(&Service::ALL)?;
+        self.host_name = own_name(self.addr(Service::Smtp))?;
+        Ok(())
+    }
+
+    fn announces(&self, services: &[Service]) -> io::Result<()> {
+        for service in services {
+            if !self.addrs.iter().any(|(found, _)| found == service) {
+                return Err(self.ended(&format!("announces no {}", service.name())));
+            }
+        }
+        Ok(())
     }
 
     fn ended(&self, what: &str) -> io::Error {
@@ -157,7 +232,9 @@ impl Appliance for Running {
             return Err(io::Error::other("it is on"));
         }
         let mark = self.lines.mark();
-        let mut child = command(&self.folder, 0)?.spawn()?;
+        fs::write(orders(&self.folder), format!("{} none\n", self.orders))?;
+        let program = self.program.clone().map_or_else(maild, Ok)?;
+        let mut child = command_of(&self.wrapper, program, &self.folder, 0).spawn()?;
         listen(&mut child, &self.lines);
         self.child = Some(child);
         let said = self
@@ -165,14 +242,23 @@ impl Appliance for Running {
             .wait_for(mark, "LISTENING", PATIENCE)
             .ok_or_else(|| self.ended("does not listen"))?;
         self.addrs = announced(&said);
-        for service in Service::ALL {
-            if !self.addrs.iter().any(|(found, _)| *found == service) {
-                return Err(self.ended(&format!("announces no {}", service.name())));
-            }
-        }
-        self.host_name = own_name(self.addr(Service::Smtp))?;
+        self.heard = self.lines.mark();
         self.ca_pem = fs::read_to_string(self.data().join("ca.pem"))?;
-        Ok(())
+        // A box that is nobody's has no mail yet; one that a form has claimed since has.
+        let is_nobodys = said.contains("belongs to nobody");
+        if is_nobodys && self.office.accounts.is_empty() {
+            return self.announces(&[Service::Https]);
+        }
+        self.learn_name()
+    }
+
+    fn wait_for_mail(&mut self) -> io::Result<()> {
+        let said = self
+            .lines
+            .wait_for(self.heard, "LISTENING", PATIENCE)
+            .ok_or_else(|| self.ended("does not serve mail"))?;
+        self.addrs.extend(announced(&said));
+        self.learn_name()
     }
 
     fn press_power_button(&mut self) -> io::Result<()> {
@@ -217,8 +303,24 @@ impl Drop for Running {
 }
 
 fn command(folder: &TempDir, port_base: u16) -> io::Result<Command> {
-    let mut command = Command::new(maild()?);
+    Ok(command_of(&[], maild()?, folder, port_base))
+}
+
+/// Where the orders are for somebody inside.
+fn orders(folder: &TempDir) -> PathBuf {
+    folder.path().join("orders")
+}
+
+fn command_of(wrapper: &[String], program: PathBuf, folder: &TempDir, port_base: u16) -> Command {
+    let words: Vec<OsString> = wrapper
+        .iter()
+        .map(OsString::from)
+        .chain([program.into_os_string()])
+        .collect();
+    let mut command = Command::new(&words[0]);
     command
+        .args(&words[1..])
+        .env("POSTOLKA_HOSTILE", orders(folder))
         .arg("--data")
         .arg(folder.path().join("data"))
         .args([
@@ -226,13 +328,16 @@ fn command(folder: &TempDir, port_base: u16) -> io::Result<Command> {
             "127.0.0.1",
             "--port-base",
             &port_base.to_string(),
+            // Whatever a log may ever say is said, and looked through for secrets (D41).
+            "--log",
+            "debug",
             "--provision",
         ])
         .arg(folder.path().join("postolka.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// The program that was built beside this test, or the one `E2E_MAILD` names.

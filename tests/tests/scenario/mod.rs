@@ -1,6 +1,7 @@
 //! The scenarios, in files by what they speak of. Each target takes the files that fit its stage.
 
 mod address;
+mod claim;
 mod cut;
 mod dialogues;
 mod imap;
@@ -22,6 +23,7 @@ pub(crate) fn both_stages() -> Vec<Scenario> {
         smuggling::scenarios(),
         size::scenarios(),
         ports::scenarios(),
+        claim::scenarios(),
         tls::scenarios(),
         login::scenarios(),
         imap::scenarios(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::appliance::SENDER;
+use e2e::client::http::Http;
 use e2e::mail::short_message;
 use e2e::runner::Outcome;
 use e2e::{Account, Appliance, Conversation, Office, Plan, Service, Smtp, Stage};
@@ -31,13 +32,15 @@ fn p3_a_plain_command_gets_no_greeting_inside_tls_ports(
     appliance: &dyn Appliance,
     _account: &Account,
 ) -> Outcome {
-    for command in [
+    const COMMANDS: [&str; 4] = [
         "a1 NOOP\r\n",
         "EHLO client.example.org\r\n",
         "GET / HTTP/1.1\r\n\r\n",
         "a1 LOGIN a b\r\n",
-    ] {
-        let mut conversation = Conversation::connect(appliance.addr(Service::Imaps))?;
+    ];
+    let services = [Service::Imaps, Service::Https].into_iter();
+    for (service, command) in services.flat_map(|service| COMMANDS.map(|command| (service, command))) {
+        let mut conversation = Conversation::connect(appliance.addr(service))?;
         let early = conversation.within(Duration::from_millis(100))?;
         assert!(early.is_empty(), "it spoke first: {}", early.escape_ascii());
         conversation.send(command.as_bytes())?;
@@ -46,7 +49,7 @@ fn p3_a_plain_command_gets_no_greeting_inside_tls_ports(
         let is_alert = rest.first() == Some(&21) && rest.len() <= 64;
         assert!(
             rest.is_empty() || is_alert,
-            "{command:?}: {}",
+            "{service:?} {command:?}: {}",
             rest.escape_ascii()
         );
     }
@@ -125,6 +128,8 @@ fn d17_too_many_connections_are_told_so_and_the_others_stay(stage: &dyn Stage) -
     let said = refused.and_then(|mut conversation| conversation.rest());
     let said = String::from_utf8_lossy(&said?).into_owned();
     assert!(said.starts_with("* BYE "), "{said}");
+    let refused = Http::new(appliance.addr(Service::Https), appliance.tls()?, "localhost").get("/")?;
+    assert_eq!(refused.status, 503);
     for smtp in &mut open {
         assert_eq!(smtp.command("NOOP")?.code, 250);
     }

@@ -11,7 +11,7 @@ use crate::network;
 use crate::trouble::{Trouble, reason};
 
 /// The ports of the web, open from the start: an unclaimed box is claimed there.
-const WEB: [u16; 0] = [];
+const WEB: [u16; 1] = [443];
 /// The ports of the mail service (P1). An unclaimed box does not have them open (AX2).
 const MAIL: [u16; 2] = [25, 993];
 
