@@ -10,6 +10,7 @@ The mail process of the box.
 
   maild --data DIR [options]       run on this computer, with sockets of its own
   maild --handoff [--data DIR]     run in the box: init is at the other end of standard input (/data/mail)
+  maild log DIR                    print the log that was kept in DIR
   maild --help
 
 Options of --data:
@@ -33,6 +34,10 @@ pub(crate) enum Command {
     },
     /// Run on a computer.
     Dev(Dev),
+    /// Print the log that was kept.
+    Log {
+        data: PathBuf,
+    },
 }
 
 /// How to run on a computer.
@@ -61,6 +66,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     let mut is_handoff = false;
     let mut log = Level::INFO;
     while let Some(argument) = arguments.next() {
+        if argument == "log" && data.is_none() {
+            let data = arguments
+                .next()
+                .ok_or("log wants the folder of the data behind it")?;
+            return match arguments.next() {
+                None => Ok(Command::Log { data: data.into() }),
+                Some(more) => Err(format!("behind the folder of the log there is {more:?} too much")),
+            };
+        }
         // `--data DIR` and `--data=DIR`.
         let (name, inline) = match argument.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),

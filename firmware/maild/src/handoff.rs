@@ -7,11 +7,13 @@
 //! ```
 
 use crate::house::{House, Options, ProvisionFile};
+use crate::provision::{self, BoxPlan};
 use crate::self_test::SelfTest;
 use crate::services::{self, Entry};
 use crate::trouble::Trouble;
 use handoff::{
-    AWAIT_SECONDS_MAX, Channel, ConsoleLine, FromMaild, Message, ReceiveError, Received, Status, ToMaild,
+    AWAIT_SECONDS_MAX, Channel, ConsoleLine, FromMaild, Message, ProvisionOrigin, ReceiveError, Received,
+    Status, ToMaild,
 };
 use mail::Domain;
 use std::fs::File;
@@ -53,6 +55,8 @@ struct Given {
     addresses: Vec<(IpAddr, u8)>,
     listeners: Vec<(Entry, TcpListener)>,
     provision: Option<ProvisionFile>,
+    /// What the file of the boot partition says.
+    boot_partition: Option<Result<BoxPlan, String>>,
 }
 
 /// Serves until init says Stop.
@@ -82,12 +86,27 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
     for (entry, socket) in given.listeners {
         house.serve(entry, socket);
     }
+    let boot_partition = given.boot_partition.filter(|_| !house.is_claimed());
+    let (boot_partition, mistake) = match boot_partition.transpose() {
+        Ok(plan) => (plan.unwrap_or_default(), None),
+        Err(mistake) => (BoxPlan::default(), Some(mistake)),
+    };
+    tell_box(control, [house.this_box(), &boot_partition]).await?;
     let mut duties = JoinSet::new();
     let opened = FromMaild::Opened {
         is_claimed: house.is_claimed(),
     };
     let outcome = match control.send(&opened).await.map_err(Trouble::System) {
-        Ok(()) => attend(control, &mut house, &mut duties, &mut terminate).await,
+        Ok(()) => {
+            attend(
+                control,
+                &mut house,
+                &mut duties,
+                &mut terminate,
+                mistake.as_deref(),
+            )
+            .await
+        }
         Err(trouble) => Err(trouble),
     };
     duties.shutdown().await;
@@ -119,8 +138,12 @@ async fn gather(control: &Control) -> Result<Given, Trouble> {
                     tracing::warn!(port, "nothing is served on this port");
                 }
             }
-            (ToMaild::Provision { octets, .. }, Some(descriptor)) => {
-                given.provision = Some(read_provision(descriptor, octets)?);
+            (ToMaild::Provision { octets, origin }, Some(descriptor)) => {
+                let file = read_provision(descriptor, octets)?;
+                match origin {
+                    ProvisionOrigin::Stick => given.provision = Some(file),
+                    ProvisionOrigin::Esp => given.boot_partition = Some(read_box(&file)),
+                }
             }
             (ToMaild::Boot(boot), _) => log_boot(boot),
             // Nobody can hand this program an update yet: it goes without.
@@ -146,6 +169,7 @@ async fn attend(
     house: &mut House,
     duties: &mut JoinSet<()>,
     terminate: &mut tokio::signal::unix::Signal,
+    mistake: Option<&str>,
 ) -> Result<Duration, Trouble> {
     let mut statuses = interval(STATUS_EVERY);
     let mut certificates = interval(CERTIFICATE_EVERY);
@@ -181,7 +205,10 @@ async fn attend(
             _ = certificates.tick() => house.refresh_certificate(None),
             // Not before Ready: the page first says that mail is served.
             now = statuses.tick(), if !duties.is_empty() => if shown.is_empty() || now >= may_change {
-                let text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
+                let mut text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
+                if let Some(mistake) = mistake {
+                    text = format!("{text}\n{mistake}");
+                }
                 if text != shown {
                     control.send(&status(&text)).await.map_err(Trouble::System)?;
                     if !shown.is_empty() {
@@ -317,6 +344,30 @@ fn domain(name: &handoff::HostName) -> Option<Domain> {
 fn networks(addresses: &handoff::Addresses) -> Vec<(IpAddr, u8)> {
     let addresses = addresses.0.iter();
     addresses.map(|address| (address.ip, address.prefix)).collect()
+}
+
+/// A mistake in the file of the boot partition keeps nothing from being served: it is told.
+fn read_box(file: &ProvisionFile) -> Result<BoxPlan, String> {
+    provision::parse_box(&file.octets).map_err(|mistakes| {
+        let text = format!(
+            "{} of the boot partition was not applied, because of {mistakes}",
+            file.name
+        );
+        tracing::error!("{text}");
+        text
+    })
+}
+
+/// What provisioning files want of init: those of the stick go before those of the boot partition. Only of a box that
+/// belongs to nobody, or got its accounts by that stick.
+async fn tell_box(control: &Control, plans: [&BoxPlan; 2]) -> Result<(), Trouble> {
+    let name = plans.iter().find_map(|plan| plan.name.clone());
+    let network = plans.iter().find_map(|plan| plan.network.clone());
+    let messages = [name.map(FromMaild::SetName), network.map(FromMaild::SetNetwork)];
+    for message in messages.into_iter().flatten() {
+        control.send(&message).await.map_err(Trouble::System)?;
+    }
+    Ok(())
 }
 
 /// Reads from the beginning, wherever the position of the shared descriptor stands.

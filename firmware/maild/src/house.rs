@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::opened;
-use crate::provision::{self, NewMailbox, Password, Plan};
+use crate::provision::{self, BoxPlan, NewMailbox, Password, Plan};
 use crate::self_test::{self, SelfTest};
 use crate::services::{Entry, Protocol};
 use crate::settings::Settings;
@@ -63,6 +63,8 @@ pub(crate) struct House {
     web: Web,
     /// What the box is called, by itself and by init.
     called: Vec<String>,
+    /// What a provisioning file wants of init.
+    this_box: BoxPlan,
     gate: Gate,
     stop: Stop,
     shutdown: Shutdown,
@@ -85,7 +87,7 @@ impl House {
     pub(crate) async fn open_on(store: Store, options: Options) -> Result<House, Trouble> {
         let folder = options.folder;
         let cost = Cost::for_memory(limits::memory_octets());
-        let settings = settle(&store, &folder, options.provision, cost).await?;
+        let (settings, this_box) = settle(&store, &folder, options.provision, cost).await?;
 
         let host_name = settings
             .host_name
@@ -122,6 +124,7 @@ impl House {
             claiming,
             web,
             called,
+            this_box,
             gate,
             stop,
             shutdown,
@@ -185,6 +188,11 @@ impl House {
     /// Whether the box has an owner.
     pub(crate) fn is_claimed(&self) -> bool {
         self.claiming.is_claimed()
+    }
+
+    /// What a provisioning file that was applied at this start wants of init.
+    pub(crate) const fn this_box(&self) -> &BoxPlan {
+        &self.this_box
     }
 
     /// How the box gets its owner.
@@ -330,20 +338,20 @@ async fn settle(
     folder: &Path,
     file: Option<ProvisionFile>,
     cost: Cost,
-) -> Result<Settings, Trouble> {
+) -> Result<(Settings, BoxPlan), Trouble> {
     let is_claimed = store
         .view()
         .and_then(|view| view.is_claimed())
         .map_err(Trouble::Store)?;
     let Some(file) = file else {
-        return Ok(Settings::read(folder));
+        return Ok((Settings::read(folder), BoxPlan::default()));
     };
     if is_claimed && !file.limits_hold {
         tracing::info!(
             file = file.name,
             "the box has its accounts: the file is left alone"
         );
-        return Ok(Settings::read(folder));
+        return Ok((Settings::read(folder), BoxPlan::default()));
     }
     let plan = provision::parse(&file.octets).map_err(|mistakes| Trouble::Provision {
         name: file.name.clone(),
@@ -354,15 +362,17 @@ async fn settle(
             file = file.name,
             "the box has its accounts: only the limits of the file are used"
         );
-        return Ok(Settings {
+        let settings = Settings {
             limits: plan.limits,
             ..Settings::read(folder)
-        });
+        };
+        return Ok((settings, BoxPlan::default()));
     }
     let settings = Settings::of(&plan);
+    let this_box = plan.this_box.clone();
     if plan.mailboxes.is_empty() {
         tracing::info!(file = file.name, "the file has no mailbox: nothing is set up");
-        return Ok(settings);
+        return Ok((settings, this_box));
     }
     // Before the accounts: once there are some, the file is not looked at again.
     settings
@@ -371,7 +381,7 @@ async fn settle(
     let (mailboxes, redirects) = (plan.mailboxes.len(), plan.redirects.len());
     claim(store, plan, cost).await?;
     tracing::info!(file = file.name, mailboxes, redirects, "the accounts were made");
-    Ok(settings)
+    Ok((settings, this_box))
 }
 
 /// Hashes the passwords and makes the accounts, in one record.

@@ -17,6 +17,8 @@ mod settings;
 mod trouble;
 
 use arguments::Command;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -44,18 +46,26 @@ fn with(beside: impl FnOnce(&Handle)) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Command::Handoff { data, log }) => {
-            log::start(log, false);
-            sandbox::close(&data).and_then(|()| run(handoff::run(data), beside))
+            let keeper = log::start(log, false);
+            sandbox::close(&data).and_then(|()| {
+                // Only now: the sandbox is closed before there is a second thread.
+                let _writing = keeper.write_to(&data);
+                run(handoff::run(data), beside)
+            })
         }
         Ok(Command::Dev(dev)) => {
-            log::start(dev.log, true);
+            let keeper = log::start(dev.log, true);
             let open = |dev| {
                 let ready = dev::prepare(dev)?;
                 sandbox::close(&ready.data)?;
                 Ok(ready)
             };
-            open(dev).and_then(|ready| run(dev::run(ready), beside))
+            open(dev).and_then(|ready| {
+                let _writing = keeper.write_to(&ready.data);
+                run(dev::run(ready), beside)
+            })
         }
+        Ok(Command::Log { data }) => return print_log(&data),
         Err(sentence) => {
             eprintln!("maild: {}", log::printable(&sentence));
             return ExitCode::from(EXIT_ARGUMENTS);
@@ -67,6 +77,22 @@ fn with(beside: impl FnOnce(&Handle)) -> ExitCode {
             for line in trouble.to_string().lines() {
                 eprintln!("maild: {}", log::printable(line));
             }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what was kept of the log.
+fn print_log(data: &Path) -> ExitCode {
+    match log::read(data) {
+        Ok(lines) => {
+            let mut stdout = std::io::stdout().lock();
+            // Whoever looked at the beginning only has seen enough.
+            let _ = lines.iter().try_for_each(|line| writeln!(stdout, "{line}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("maild: the log in {} cannot be read: {error}", data.display());
             ExitCode::FAILURE
         }
     }

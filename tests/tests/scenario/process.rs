@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::appliance::SENDER;
+use e2e::client::http::Http;
 use e2e::mail::{ATTACHMENT_OCTETS, MESSAGE_OCTETS_MAX, own_prefix, short_message, with_attachment};
 use e2e::runner::Outcome;
 use e2e::stage::{HostProcess, resident_octets};
-use e2e::{Appliance, Office, Plan, Service, Stage};
+use e2e::{Account, Appliance, Office, Plan, Service, Stage};
 
 e2e::scenarios![; own
     s9_four_large_messages_at_once_take_little_memory,
@@ -18,6 +19,7 @@ e2e::scenarios![; own
     a_taken_port_is_told,
     a_second_process_on_the_same_data_is_refused,
     sigterm_ends_it_cleanly_and_the_mail_is_there,
+    d41_no_log_has_a_password_a_cookie_or_a_message,
 ];
 
 /// S9
@@ -263,6 +265,79 @@ fn sigterm_ends_it_cleanly_and_the_mail_is_there(_stage: &dyn Stage) -> Outcome 
     assert!(
         exists == acknowledged || exists == acknowledged + 1,
         "{exists} of {acknowledged}"
+    );
+    Ok(())
+}
+
+/// D41: what must not be in a log, in every place where a client says it, with the most talkative log there is.
+fn d41_no_log_has_a_password_a_cookie_or_a_message(_stage: &dyn Stage) -> Outcome {
+    const CANARY: &str = "Kanarek-7f3a9c-zpiva";
+    let mut running = HostProcess::start(Plan::of(Office::of_nobody()))?;
+    let console = running.console();
+    let code = console
+        .split("enter the code ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let code = code.ok_or("no code")?.to_owned();
+    let account = Account {
+        password: CANARY.to_owned(),
+        ..Account::of("anna@firma.test")
+    };
+    let appliance: &dyn Appliance = &running;
+    let browser = Http::new(appliance.addr(Service::Https), appliance.tls()?, "localhost")
+        .saying("Cookie", &format!("__Host-setup={CANARY}"))
+        .saying("Authorization", CANARY);
+    let form = |code, again| {
+        let address = account.address.as_str();
+        [
+            ("code", code),
+            ("address", address),
+            ("password", CANARY),
+            ("again", again),
+        ]
+    };
+    assert_eq!(browser.post("/setup", &form(CANARY, CANARY))?.status, 403);
+    assert_eq!(browser.post("/setup", &form(&code, "another"))?.status, 422);
+    assert_eq!(
+        browser
+            .post_from("https://evil.test", "/setup", &form(&code, CANARY))?
+            .status,
+        403
+    );
+    assert_eq!(browser.post("/setup", &form(&code, CANARY))?.status, 303);
+    running.wait_for_mail()?;
+    let appliance: &dyn Appliance = &running;
+    let message = short_message(SENDER, &account.address, &format!("{CANARY}@client.example.org"));
+    appliance.deliver(&account, &message)?;
+    appliance.imap_of(&account)?.ok("SELECT INBOX")?;
+    let mut imap = appliance.imap()?;
+    assert!(imap.login(&account.address, &format!("{CANARY}-wrong")).is_err());
+    let token = format!("\0{}\0{CANARY}", account.address);
+    let token = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, token);
+    appliance.imap()?.ok(&format!("AUTHENTICATE PLAIN {token}"))?;
+    let mut smtp = appliance.smtp()?;
+    assert!(smtp.command(&format!("AUTH PLAIN {token}"))?.code >= 500);
+    running.press_power_button()?;
+
+    let mut logs = running.console();
+    assert!(logs.contains("DEBUG"), "it is not as talkative as it can be");
+    let folder = running.data().join("log");
+    for entry in fs::read_dir(folder)? {
+        logs += &String::from_utf8_lossy(&fs::read(entry?.path())?);
+    }
+    assert!(
+        logs.contains(" INFO the box is claimed"),
+        "the log on the disk was not found"
+    );
+    let form = code.replace('-', "");
+    for secret in [CANARY, "Kanarek%2D7f3a9c", &token[4..]] {
+        assert!(!logs.contains(secret), "{secret} is in a log");
+    }
+    // The code was on the console, as it must be, and nowhere else.
+    let kept = logs.split("LISTENING").skip(1).collect::<String>();
+    assert!(
+        !kept.contains(&code) && !kept.contains(&form),
+        "the code is in a log"
     );
     Ok(())
 }

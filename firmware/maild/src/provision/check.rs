@@ -1,7 +1,7 @@
 //! What a file means, and what is wrong with it. Goes on after a mistake, so that all are told at once.
 
 use super::document::{Document, MailboxTable, Quota, RedirectTable, Text, line_of};
-use super::{Mistake, Mistakes, NewMailbox, Password, Plan};
+use super::{BoxPlan, Mistake, Mistakes, NewMailbox, Password, Plan};
 use auth::{Verifier, password_flaw};
 use mail::{Address, Domain, Secret, server_label};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use toml::Spanned;
 use wire::limits::{REDIRECT_EXPANSIONS_MAX, REDIRECT_TARGETS_MAX};
 
 /// The checks under way.
-struct Checks<'a> {
+pub(super) struct Checks<'a> {
     text: &'a str,
     mistakes: Vec<Mistake>,
 }
@@ -24,6 +24,8 @@ pub(super) fn check(text: &str, document: Document) -> Result<Plan, Mistakes> {
         .host_name
         .as_ref()
         .and_then(|name| checks.domain_name(name));
+    let this_box = document.this_box.as_ref();
+    let this_box = this_box.map_or_else(BoxPlan::default, |table| checks.this_box(table.get_ref()));
     let domains = checks.domains(&document);
     let mailboxes = checks.mailboxes(document.mailboxes, &domains);
     let redirects = checks.redirects(&document.redirects, &domains, &mailboxes);
@@ -31,18 +33,51 @@ pub(super) fn check(text: &str, document: Document) -> Result<Plan, Mistakes> {
     if mistakes.is_empty() {
         return Ok(Plan {
             host_name,
+            this_box,
             domains,
             mailboxes,
             redirects,
-            limits: document.limits,
+            limits: document.limits.map(Spanned::into_inner).unwrap_or_default(),
         });
     }
     mistakes.sort_by_key(|mistake| mistake.line);
     Err(Mistakes(mistakes))
 }
 
+/// For a file that may have nothing but `[box]`.
+pub(super) fn check_box(text: &str, document: &Document) -> Result<BoxPlan, Mistakes> {
+    let mut checks = Checks {
+        text,
+        mistakes: Vec::new(),
+    };
+    let elsewhere = "on the boot partition there may be only [box]: accounts come on a stick";
+    if let Some(name) = &document.host_name {
+        checks.mistake(name, elsewhere);
+    }
+    if let Some(table) = document.domains.first() {
+        checks.mistake(&table.name, elsewhere);
+    }
+    if let Some(table) = document.mailboxes.first() {
+        checks.mistake(&table.address, elsewhere);
+    }
+    if let Some(table) = document.redirects.first() {
+        checks.mistake(&table.address, elsewhere);
+    }
+    if let Some(limits) = &document.limits {
+        checks.mistake(limits, elsewhere);
+    }
+    let this_box = document.this_box.as_ref();
+    let this_box = this_box.map_or_else(BoxPlan::default, |table| checks.this_box(table.get_ref()));
+    let mut mistakes = checks.mistakes;
+    if mistakes.is_empty() {
+        return Ok(this_box);
+    }
+    mistakes.sort_by_key(|mistake| mistake.line);
+    Err(Mistakes(mistakes))
+}
+
 impl Checks<'_> {
-    fn mistake<T>(&mut self, place: &Spanned<T>, text: impl Into<String>) {
+    pub(super) fn mistake<T>(&mut self, place: &Spanned<T>, text: impl Into<String>) {
         let line = self.line(place);
         self.mistakes.push(Mistake {
             line,

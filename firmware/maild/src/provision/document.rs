@@ -17,8 +17,19 @@ pub(super) struct Document {
     pub(super) mailboxes: Vec<MailboxTable>,
     #[serde(default, rename = "redirect")]
     pub(super) redirects: Vec<RedirectTable>,
-    #[serde(default)]
-    pub(super) limits: LimitsTable,
+    #[serde(rename = "box")]
+    pub(super) this_box: Option<Spanned<BoxTable>>,
+    pub(super) limits: Option<Spanned<LimitsTable>>,
+}
+
+/// `[box]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BoxTable {
+    pub(super) name: Option<Text>,
+    pub(super) address: Option<Text>,
+    pub(super) gateway: Option<Text>,
+    pub(super) dns: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,8 +6,10 @@
 
 mod check;
 mod document;
+mod this_box;
 
 pub(crate) use document::LimitsTable;
+pub(crate) use this_box::BoxPlan;
 
 use mail::{Address, Domain, Secret};
 use std::fmt;
@@ -19,6 +21,7 @@ pub(crate) const FILE_OCTETS_MAX: u64 = handoff::PROVISION_OCTETS_MAX as u64;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) host_name: Option<Domain>,
+    pub(crate) this_box: BoxPlan,
     pub(crate) domains: Vec<Domain>,
     pub(crate) mailboxes: Vec<NewMailbox>,
     pub(crate) redirects: Vec<store::Redirect>,
@@ -60,6 +63,18 @@ const SHOWN_MAX: usize = 4;
 
 /// Reads and checks a file.
 pub(crate) fn parse(octets: &[u8]) -> Result<Plan, Mistakes> {
+    let (text, document) = read(octets)?;
+    check::check(text, document)
+}
+
+/// The same for a file of the boot partition, which every computer can write to and which stays there: it may say how
+/// the box is called and where it is, and nothing else.
+pub(crate) fn parse_box(octets: &[u8]) -> Result<BoxPlan, Mistakes> {
+    let (text, document) = read(octets)?;
+    check::check_box(text, &document)
+}
+
+fn read(octets: &[u8]) -> Result<(&str, document::Document), Mistakes> {
     let one = |line, text: &str| {
         Mistakes(vec![Mistake {
             line,
@@ -73,8 +88,7 @@ pub(crate) fn parse(octets: &[u8]) -> Result<Plan, Mistakes> {
         let line = document::line_of(octets, error.valid_up_to());
         one(line, "the file is not in UTF-8")
     })?;
-    let document = document::parse(text)?;
-    check::check(text, document)
+    Ok((text, document::parse(text)?))
 }
 
 impl fmt::Display for Mistakes {

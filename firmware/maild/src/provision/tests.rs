@@ -114,7 +114,7 @@ fn keys_that_are_not_known_are_told_with_their_line() {
     );
     check(
         "[surprise]\nx = 1\n",
-        "line 6: the key `surprise` is not known here; known are `host_name`, `domain`, `mailbox`, `redirect`, `limits`",
+        "line 6: the key `surprise` is not known here; known are `host_name`, `domain`, `mailbox`, `redirect`, `box`, `limits`",
     );
     check(
         "[limits]\nconnections = 10\nconnection = 5\n",
@@ -379,4 +379,78 @@ fn the_example_of_the_readme_is_good() {
     let example = example.replace("{SHA512-CRYPT}$6$...", "{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=");
     let plan = good(&example);
     assert_eq!((plan.mailboxes.len(), plan.redirects.len()), (2, 1));
+}
+
+const BOX: &str = "[box]\nname = \"Schranka\"\naddress = \"192.0.2.5/24\"\ngateway = \"192.0.2.1\"\ndns = [\"192.0.2.1\", \"198.51.100.53\"]\n";
+
+#[test]
+fn a_box_gets_its_name_and_its_fixed_address() {
+    for plan in [good(BOX).this_box, super::parse_box(BOX.as_bytes()).unwrap()] {
+        assert_eq!(plan.name.unwrap().as_str(), "schranka");
+        let Some(handoff::Ipv4Settings::Static(network)) = plan.network else {
+            panic!("it has a fixed address")
+        };
+        assert_eq!(
+            (network.address.to_string().as_str(), network.prefix),
+            ("192.0.2.5", 24)
+        );
+        assert_eq!(network.gateway.unwrap().to_string(), "192.0.2.1");
+        assert_eq!(network.dns.len(), 2);
+    }
+    assert_eq!(good("[limits]\n").this_box, super::BoxPlan::default());
+    assert_eq!(
+        super::parse_box(b"# nothing\n").unwrap(),
+        super::BoxPlan::default()
+    );
+}
+
+#[test]
+fn what_no_network_can_be_is_told_with_its_line() {
+    let not = |value: &str| {
+        format!("line 7: {value:?} is not an address with its prefix, such as \"192.0.2.5/24\"")
+    };
+    for (table, expected) in [
+        ("name = \"a b\"", "line 7: \"a b\" is not a name for a box: letters, digits and inner hyphens, such as \"postolka-2\"".to_owned()),
+        ("address = \"192.0.2.5\"", not("192.0.2.5")),
+        ("address = \"192.0.2.5/+24\"", not("192.0.2.5/+24")),
+        ("address = \"192.0.2.5/024\"", not("192.0.2.5/024")),
+        ("address = \"192.0.2.5/240\"", "line 7: the prefix /240 is not between /8 and /32".to_owned()),
+        ("address = \"192.0.2.5/0\"", not("192.0.2.5/0")),
+        ("address = \"2001:db8::5/64\"", not("2001:db8::5/64")),
+        ("address = \"192.0.2.0/24\"", "line 7: no machine can have the address 192.0.2.0/24".to_owned()),
+        ("address = \"192.0.2.255/24\"", "line 7: no machine can have the address 192.0.2.255/24".to_owned()),
+        ("address = \"127.0.0.1/8\"", "line 7: no machine can have the address 127.0.0.1/8".to_owned()),
+        ("address = \"192.0.2.5/24\"\ngateway = \"192.0.3.1\"", "line 8: the gateway 192.0.3.1 is not in the network of 192.0.2.5/24".to_owned()),
+        ("address = \"192.0.2.5/24\"\ngateway = \"192.0.2.5\"", "line 8: the box cannot be its own gateway".to_owned()),
+        ("address = \"192.0.2.5/24\"\ndns = [\"224.0.0.1\"]", "line 8: \"224.0.0.1\" is not the IPv4 address of a machine".to_owned()),
+        ("gateway = \"192.0.2.1\"", "line 7: a gateway is of use only with an address: without one the box asks a DHCP server for all of it".to_owned()),
+        ("colour = \"blue\"", "line 7: the key `colour` is not known here; known are `name`, `address`, `gateway`, `dns`".to_owned()),
+    ] {
+        check(&format!("[box]\n{table}\n"), &expected);
+    }
+    let five = "address = \"192.0.2.5/24\"\ndns = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\", \"192.0.2.4\", \"192.0.2.6\"]";
+    check(
+        &format!("[box]\n{five}\n"),
+        "line 8: there are 4 DNS servers at most",
+    );
+}
+
+/// DESIGN §7: from the boot partition come name and network only.
+#[test]
+fn the_boot_partition_brings_no_accounts() {
+    for (addition, line) in [
+        ("host_name = \"mail.firma.cz\"\n", 1),
+        ("[[domain]]\nname = \"firma.cz\"\n", 2),
+        (
+            "[[mailbox]]\naddress = \"a@firma.cz\"\npassword = \"tajné a dlouhé\"\n",
+            2,
+        ),
+        ("[[redirect]]\naddress = \"a@firma.cz\"\ntargets = []\n", 2),
+        ("[limits]\nconnections = 7\n", 1),
+    ] {
+        let refused = super::parse_box(format!("{addition}{BOX}").as_bytes()).unwrap_err();
+        assert_eq!(refused.0.len(), 1, "{refused}");
+        assert_eq!(refused.0[0].line, line, "{refused}");
+        assert!(refused.0[0].text.contains("only [box]"), "{refused}");
+    }
 }

@@ -1,26 +1,37 @@
-//! The log: one line an event on standard error, bounded, without control characters.
+//! The log: one line an event, bounded, without control characters; on standard error, in memory and on the disk.
+//!
+//! No line has a secret (D41): what could hold one is a `Secret`, which prints as `[redacted]`, and no request, form,
+//! header, command line or message is ever given to it as a whole.
 //!
 //! Whatever a peer sends may end up in a line. It must not move a terminal's cursor, break a line in two
 //! or hide text (AW16), nor make a line without end.
 
+mod keeper;
+
+pub(crate) use keeper::{Keeper, read};
+
 use std::io::{self, Write};
 use tracing::Level;
+use tracing_subscriber::fmt::format;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// The longest line, in octets.
 const LINE_OCTETS_MAX: usize = 1000;
 
 /// Starts logging events of `level` and worse. In the box, where init writes the console, without the time.
-pub(crate) fn start(level: Level, has_time: bool) {
-    let builder = tracing_subscriber::fmt()
+pub(crate) fn start(level: Level, has_time: bool) -> Keeper {
+    let keeper = Keeper::default();
+    let kept = keeper.clone();
+    tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false)
-        .with_writer(|| Lines);
-    if has_time {
-        builder.init();
-    } else {
-        builder.without_time().init();
-    }
+        .without_time()
+        .with_writer(move || Lines {
+            has_time,
+            keeper: kept.clone(),
+        })
+        .init();
     // A panic ends its session, or the process where the store says so. Its text may hold what a peer
     // sent, so it takes the same way as everything else.
     std::panic::set_hook(Box::new(|panic| {
@@ -28,15 +39,29 @@ pub(crate) fn start(level: Level, has_time: bool) {
         let text = panic.payload_as_str().unwrap_or_default();
         tracing::error!(place, text, "a panic: this is a fault of maild");
     }));
+    keeper
 }
 
 /// Takes one event with each write, and makes one line of it.
-struct Lines;
+struct Lines {
+    has_time: bool,
+    keeper: Keeper,
+}
 
 impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let mut line = printable(&String::from_utf8_lossy(event));
-        line.push('\n');
+        let text = printable(&String::from_utf8_lossy(event));
+        let mut time = String::new();
+        // Writing to a String cannot fail.
+        let _ = SystemTime.format_time(&mut format::Writer::new(&mut time));
+        let line = if self.has_time {
+            format!("{time} {text}\n")
+        } else {
+            format!("{text}\n")
+        };
+        let kept = text.trim_start().to_owned();
+        let is_error = kept.starts_with("ERROR");
+        self.keeper.keep(time, kept, is_error);
         // Nobody reads: that must stop no mail.
         let _ = io::stderr().write_all(line.as_bytes());
         Ok(event.len())
