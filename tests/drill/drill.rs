@@ -1,20 +1,26 @@
 //! The saboteur in the machine. The image stays as it is; this program is appended to its initial file system and
 //! named as the first process (`rdinit=/drill`). It leaves a child behind and becomes /init at once.
 //!
-//! The child takes orders on a serial line of its own, a letter and a line end, and ends each answer with a dot:
+//! The child takes orders on a serial line of its own, a letter and sometimes a word, and ends each answer with a dot:
 //! `k` kills maild, `m` tells what memory is used, `d` tells the size of /data, `p` tells what powers maild and netd have
-//! and how /data is mounted.
+//! and how /data is mounted, `w` tells how often each program woke up in ten seconds, `f` stops init for good.
+//!
+//! `h maild` puts /maild-hostile in the place of /maild and has init start it, `g maild` takes that back, and `o NAME` tells
+//! somebody inside what to try (D43; see `cage::hostile`).
 //!
 //! Compiled by `src/stage/drill.rs`, for the box, with the standard library only.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
 const LINE: &str = "/dev/hvc0";
+/// What a hostile program reads its orders from.
+const ORDERS: &str = "/hostile";
+const WATCHED: Duration = Duration::from_secs(10);
 
 unsafe extern "C" {
     fn kill(pid: c_int, signal: c_int) -> c_int;
@@ -41,23 +47,82 @@ fn serve() {
         }
         std::thread::sleep(Duration::from_millis(50));
     };
+    let _ = fs::write(ORDERS, "0 none\n");
+    let mut number = 0;
     for order in BufReader::new(orders).lines().map_while(Result::ok) {
-        let answer = match order.trim() {
-            "k" => kill_maild(),
+        let (letter, word) = order.trim().split_once(' ').unwrap_or((order.trim(), ""));
+        let answer = match letter {
+            "k" => kill_all("maild"),
             "m" => memory(),
             "d" => size_of_data(),
             "p" => powers(),
+            "w" => wakings(),
+            "f" => said(freeze_init()),
+            "h" => said(exchange(word, "-ordinary", "-hostile")),
+            "g" => said(exchange(word, "-hostile", "-ordinary")),
+            "o" => {
+                number += 1;
+                said(fs::write(ORDERS, format!("{number} {word}\n")))
+            }
             _ => "unknown\n".to_owned(),
         };
         let _ = answers.write_all(format!("{answer}.\n").as_bytes());
     }
 }
 
-fn kill_maild() -> String {
+fn said(outcome: io::Result<()>) -> String {
+    outcome.map_or_else(|error| format!("{error}\n"), |()| "done\n".to_owned())
+}
+
+/// Puts the program aside under the first ending, and the one with the second in its place; init starts that.
+fn exchange(program: &str, aside: &str, from: &str) -> io::Result<()> {
+    let path = format!("/{program}");
+    fs::rename(&path, format!("{path}{aside}"))?;
+    fs::rename(format!("{path}{from}"), &path)?;
+    kill_all(program);
+    Ok(())
+}
+
+/// Nobody can stop process 1 by a signal; a control group can.
+fn freeze_init() -> io::Result<()> {
+    let group = "/sys/fs/cgroup/frozen";
+    fs::create_dir(group)?;
+    fs::write(format!("{group}/cgroup.procs"), "1")?;
+    fs::write(format!("{group}/cgroup.freeze"), "1")
+}
+
+/// How often each program left the processor because it had nothing to do, all its threads together.
+fn wakings() -> String {
+    let count = |pid: c_int| -> u64 {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads
+            .filter_map(|thread| {
+                let status = fs::read_to_string(thread.path().join("status")).ok()?;
+                let line = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+                line.trim().parse::<u64>().ok()
+            })
+            .sum()
+    };
+    let programs = || {
+        let all = processes().into_iter();
+        all.filter(|(_, name)| ["init", "maild", "netd"].contains(&name.as_str()))
+    };
+    let before: Vec<u64> = programs().map(|(pid, _)| count(pid)).collect();
+    std::thread::sleep(WATCHED);
+    let mut answer = String::new();
+    for ((pid, name), before) in programs().zip(before) {
+        answer.push_str(&format!("{name} {}\n", count(pid).saturating_sub(before)));
+    }
+    answer
+}
+
+fn kill_all(program: &str) -> String {
     let mut count = 0;
     for (pid, name) in processes() {
         // SAFETY: kill has no condition on its arguments; SIGKILL is 9.
-        if name == "maild" && unsafe { kill(pid, 9) } == 0 {
+        if name == program && unsafe { kill(pid, 9) } == 0 {
             count += 1;
         }
     }
@@ -91,7 +156,7 @@ fn powers() -> String {
     {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         for line in status.lines().filter(|line| {
-            ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs"]
+            ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp"]
                 .iter()
                 .any(|of| line.starts_with(of))
         }) {

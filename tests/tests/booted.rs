@@ -12,6 +12,8 @@ mod data_disk;
 mod machine;
 #[path = "scenario/network.rs"]
 mod network;
+#[path = "scenario/sandbox.rs"]
+mod sandbox;
 #[path = "scenario/update.rs"]
 mod update;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         [
             scenario::both_stages(),
             machine::scenarios(),
+            sandbox::scenarios(),
             boot_chain::scenarios(),
             update::scenarios(),
             data_disk::scenarios(),

@@ -2,6 +2,8 @@
 
 mod scenario;
 
+#[path = "scenario/hostile.rs"]
+mod hostile;
 #[path = "scenario/process.rs"]
 mod process;
 
@@ -13,5 +15,13 @@ use e2e::stage::HostProcess;
 
 fn main() -> ExitCode {
     let stage: Arc<dyn Stage> = Arc::new(HostProcess);
-    e2e::runner::main(&stage, [scenario::both_stages(), process::scenarios()].concat())
+    e2e::runner::main(
+        &stage,
+        [
+            scenario::both_stages(),
+            process::scenarios(),
+            hostile::scenarios(),
+        ]
+        .concat(),
+    )
 }

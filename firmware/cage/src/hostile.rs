@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
@@ -47,7 +47,8 @@ const OTHERS_PLACES: [&str; 4] = [
 ];
 
 const MEMORY_OCTETS: usize = 1 << 30;
-const PAGE_OCTETS: usize = 4096;
+const PIECE_OCTETS: usize = 1 << 20;
+const STACK_OCTETS: usize = 16 * 1024;
 const THREADS_MAX: usize = 10_000;
 const THREAD_LIFE: Duration = Duration::from_secs(5);
 
@@ -101,7 +102,8 @@ pub fn attempt(name: &str) {
         "program" => Command::new("/init").spawn().map(drop),
         "execute" => Err(Command::new("/init").exec()),
         "trace" => nix::sys::ptrace::attach(nix::unistd::getppid()).map_err(io::Error::from),
-        "signal" => kill(Pid::from_raw(1), Signal::SIGTERM).map_err(io::Error::from),
+        // Only asks whether it may: the list of calls does not look at the signal.
+        "signal" => kill(Pid::from_raw(1), None).map_err(io::Error::from),
         "mount" => mount(
             None::<&str>,
             "/data",
@@ -159,14 +161,17 @@ fn pass_descriptor() -> io::Result<()> {
     Ok(())
 }
 
+/// Piece by piece: all of it at once the kernel refuses without ending anybody.
 fn take_memory() -> io::Result<()> {
-    let mut taken: Vec<u8> = Vec::new();
-    taken
-        .try_reserve_exact(MEMORY_OCTETS)
-        .map_err(|_| io::ErrorKind::OutOfMemory)?;
-    taken.resize(MEMORY_OCTETS, 0);
-    for page in taken.chunks_mut(PAGE_OCTETS) {
-        page[0] = 1;
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..MEMORY_OCTETS / PIECE_OCTETS {
+        let mut piece = Vec::new();
+        piece
+            .try_reserve_exact(PIECE_OCTETS)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // Not zeros, which an allocator may leave to the kernel.
+        piece.resize(PIECE_OCTETS, 1);
+        taken.push(piece);
     }
     black_box(&taken);
     Ok(())
@@ -176,7 +181,7 @@ fn take_memory() -> io::Result<()> {
 fn start_threads() -> io::Result<()> {
     for _ in 0..THREADS_MAX {
         std::thread::Builder::new()
-            .stack_size(PAGE_OCTETS * 4)
+            .stack_size(STACK_OCTETS)
             .spawn(|| std::thread::sleep(THREAD_LIFE))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs;
 
 /// D18: descriptors kept for the store, deliveries and the process itself.
-const DESCRIPTORS_RESERVED: usize = 128;
+const DESCRIPTORS_RESERVED: usize = 64;
 /// When the kernel does not say: the smaller kind of box.
 const MEMORY_OCTETS_ASSUMED: u64 = 512 * 1024 * 1024;
 

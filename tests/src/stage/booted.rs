@@ -65,6 +65,18 @@ impl BootedImage {
         Ok(self)
     }
 
+    /// Puts the hostile kind of a program beside it (D43). It must have the drill, which has the box start it.
+    ///
+    /// # Errors
+    /// It does not compile, or there is no drill.
+    pub fn with_hostile(self, program: &str) -> io::Result<BootedImage> {
+        if self.drill.is_none() {
+            return Err(io::Error::other("only the drill can start a hostile program"));
+        }
+        drill::add_hostile(self.image.initrd(), program)?;
+        Ok(self)
+    }
+
     /// Boots a machine that has no disk, until its console says `text`.
     ///
     /// # Errors
@@ -178,7 +190,7 @@ impl Booted {
         self.machine.as_ref().ok_or_else(|| io::Error::other("it is off"))
     }
 
-    /// Gives the drill an order: `m` for memory, `d` for the size of the disk, `p` for the powers of the programs.
+    /// Gives the drill an order, as they are listed in `drill/drill.rs`.
     ///
     /// # Errors
     /// There is none in this machine, or it does not answer.

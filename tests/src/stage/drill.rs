@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use super::hostile;
 use crate::client::PATIENCE;
 use crate::tool;
 
@@ -24,6 +25,17 @@ pub(super) fn initrd_with_drill(initrd: &Path, folder: &Path) -> io::Result<Path
     let path = folder.join("initrd");
     fs::write(&path, octets)?;
     Ok(path)
+}
+
+/// Puts the hostile kind of a program beside it, where the drill takes it from.
+///
+/// # Errors
+/// It does not compile.
+pub(super) fn add_hostile(initrd: &Path, program: &str) -> io::Result<()> {
+    let built = hostile::build(program, hostile::Place::Box)?;
+    let mut octets = fs::read(initrd)?;
+    append(&mut octets, &format!("{program}-hostile"), &fs::read(built)?);
+    fs::write(initrd, octets)
 }
 
 /// Puts the saboteur into an initial file system, in place of one of its programs or beside them.
@@ -94,17 +106,17 @@ pub(super) fn arguments(socket: &Path) -> [String; 6] {
 ///
 /// # Errors
 /// Nobody answers.
-pub(super) fn order(socket: &Path, letter: &str) -> io::Result<String> {
+pub(super) fn order(socket: &Path, order: &str) -> io::Result<String> {
     let mut line = UnixStream::connect(socket)?;
     line.set_read_timeout(Some(PATIENCE))?;
-    writeln!(line, "{letter}")?;
+    writeln!(line, "{order}")?;
     let mut answer = String::new();
     for read in BufReader::new(line).lines() {
         // The terminal in between says our letter back, and puts CR before LF.
         let read = read?;
         match read.trim() {
             "." => return Ok(answer),
-            echo if echo == letter => {}
+            echo if echo == order => {}
             said => answer.extend([said, "\n"]),
         }
     }

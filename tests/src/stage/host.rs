@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::hostile;
 use super::lines::Lines;
 use super::{announced, own_name};
 use crate::appliance::{Appliance, Plan, Service, Stage};
@@ -60,6 +61,15 @@ impl HostProcess {
         };
         running.start()?;
         Ok(running)
+    }
+
+    /// As [`start`](Self::start), with somebody inside who takes orders (D43).
+    ///
+    /// # Errors
+    /// It cannot be built, or does not come up.
+    pub fn hostile(plan: Plan) -> io::Result<Running> {
+        let program = hostile::build("maild", hostile::Place::Here)?;
+        HostProcess::run(plan, Vec::new(), Some(program))
     }
 
     /// As [`start`](Self::start), with few descriptors, of which `prlimit` sees to it (D18).

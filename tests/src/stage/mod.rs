@@ -4,6 +4,7 @@ mod booted;
 mod drill;
 mod flashed;
 mod host;
+mod hostile;
 mod lines;
 
 pub use booted::{Booted, BootedImage};

@@ -158,7 +158,8 @@ fn d13_a_box_without_a_clock_takes_mail(_stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// D43, as far as it goes today: own users, no capability, no way to get one, and nothing on /data runs.
+/// D43: own users, no capability, no way to get one, a list of calls, and nothing on /data runs. What happens to somebody who
+/// tries is in `sandbox`.
 fn d43_the_programs_have_no_power(_stage: &dyn Stage) -> Outcome {
     let mut booted = BootedImage::new()?
         .with_drill()?
@@ -181,6 +182,7 @@ fn d43_the_programs_have_no_power(_stage: &dyn Stage) -> Outcome {
             );
         }
         assert_eq!(value("NoNewPrivs").as_deref(), Some("1"), "{program}:\n{told}");
+        assert_eq!(value("Seccomp").as_deref(), Some("2"), "{program}:\n{told}");
         let user = value("Uid").ok_or("the drill tells no user")?;
         assert!(user.split(' ').all(|id| id != "0"), "{program} is root:\n{told}");
         users.push(user);
