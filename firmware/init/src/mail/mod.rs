@@ -420,8 +420,9 @@ impl Mail {
         self.crashes.is_resting()
     }
 
+    /// Where mail is served.
     pub(crate) fn ports(&self) -> Vec<u16> {
-        self.ports.numbers()
+        self.ports.mail_numbers()
     }
 
     pub(crate) fn fingerprint(&self) -> Option<[u8; FINGERPRINT_OCTETS]> {

@@ -85,6 +85,12 @@ impl Ports {
         numbers
     }
 
+    /// Those of mail among them.
+    pub(super) fn mail_numbers(&self) -> Vec<u16> {
+        let numbers = self.numbers().into_iter();
+        numbers.filter(|port| MAIL.contains(port)).collect()
+    }
+
     /// Those that could not be opened.
     pub(super) fn troubles(&self) -> &[Trouble] {
         &self.closed
