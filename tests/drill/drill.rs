@@ -2,13 +2,17 @@
 //! named as the first process (`rdinit=/drill`). It leaves a child behind and becomes /init at once.
 //!
 //! The child takes orders on a serial line of its own, a letter and sometimes a word, and ends each answer with a dot:
-//! `k` kills maild, `m` tells what memory is used, `d` tells the size of /data, `p` tells what powers maild and netd have
+//! `k` kills maild, `z` has it stand still, `m` tells what memory is used, `d` tells the size of /data, `p` tells what powers maild and netd have
 //! and how /data is mounted, `w` tells how often each program woke up in ten seconds, `f` stops init for good.
 //!
 //! `h maild` puts /maild-hostile in the place of /maild and has init start it, `g maild` takes that back, and `o NAME` tells
 //! somebody inside what to try (D43; see `cage::hostile`).
 //!
+//! What it adds to the machine for somebody to see and press is in `board.rs`.
+//!
 //! Compiled by `src/stage/drill.rs`, for the box, with the standard library only.
+
+mod board;
 
 use std::ffi::{CString, c_char, c_int};
 use std::fs::{self, OpenOptions};
@@ -18,6 +22,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const LINE: &str = "/dev/hvc0";
+const SIGKILL: c_int = 9;
+const SIGSTOP: c_int = 19;
 /// What a hostile program reads its orders from.
 const ORDERS: &str = "/hostile";
 const WATCHED: Duration = Duration::from_secs(10);
@@ -47,12 +53,14 @@ fn serve() {
         }
         std::thread::sleep(Duration::from_millis(50));
     };
+    let board = board::Board::make();
     let _ = fs::write(ORDERS, "0 none\n");
     let mut number = 0;
     for order in BufReader::new(orders).lines().map_while(Result::ok) {
         let (letter, word) = order.trim().split_once(' ').unwrap_or((order.trim(), ""));
         let answer = match letter {
-            "k" => kill_all("maild"),
+            "k" => signal_all("maild", SIGKILL),
+            "z" => signal_all("maild", SIGSTOP),
             "m" => memory(),
             "d" => size_of_data(),
             "p" => powers(),
@@ -64,7 +72,9 @@ fn serve() {
                 number += 1;
                 said(fs::write(ORDERS, format!("{number} {word}\n")))
             }
-            _ => "unknown\n".to_owned(),
+            _ => board
+                .order(order.trim(), &mut answers)
+                .unwrap_or_else(|| "unknown\n".to_owned()),
         };
         let _ = answers.write_all(format!("{answer}.\n").as_bytes());
     }
@@ -79,7 +89,7 @@ fn exchange(program: &str, aside: &str, from: &str) -> io::Result<()> {
     let path = format!("/{program}");
     fs::rename(&path, format!("{path}{aside}"))?;
     fs::rename(format!("{path}{from}"), &path)?;
-    kill_all(program);
+    signal_all(program, SIGKILL);
     Ok(())
 }
 
@@ -118,11 +128,11 @@ fn wakings() -> String {
     answer
 }
 
-fn kill_all(program: &str) -> String {
+fn signal_all(program: &str, signal: c_int) -> String {
     let mut count = 0;
     for (pid, name) in processes() {
-        // SAFETY: kill has no condition on its arguments; SIGKILL is 9.
-        if name == program && unsafe { kill(pid, 9) } == 0 {
+        // SAFETY: kill has no condition on its arguments.
+        if name == program && unsafe { kill(pid, signal) } == 0 {
             count += 1;
         }
     }

@@ -2,6 +2,8 @@
 
 mod scenario;
 
+#[path = "scenario/board.rs"]
+mod board;
 #[path = "scenario/boot_chain.rs"]
 mod boot_chain;
 #[path = "scenario/clock.rs"]
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         &stage,
         [
             scenario::both_stages(),
+            board::scenarios(),
             machine::scenarios(),
             sandbox::scenarios(),
             boot_chain::scenarios(),

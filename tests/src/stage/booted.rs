@@ -201,6 +201,54 @@ impl Booted {
         drill::order(&self.folder.path().join("drill"), letter)
     }
 
+    /// Gives the drill an order whose answer ends with the power, which `meanwhile` is to switch off.
+    ///
+    /// # Errors
+    /// There is no drill in this machine, or what `meanwhile` says.
+    pub fn drill_until_off(
+        &mut self,
+        letter: &str,
+        meanwhile: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<String> {
+        let (socket, letter) = (self.folder.path().join("drill"), letter.to_owned());
+        let listener = std::thread::spawn(move || drill::follow(&socket, &letter));
+        let done = meanwhile(self);
+        // Without a machine there is nobody to speak.
+        self.switched_off();
+        let said = listener
+            .join()
+            .map_err(|_| io::Error::other("the listener panicked"))?;
+        done.and(said)
+    }
+
+    /// Gives the drill an order and waits for no answer: the box may be gone before it comes.
+    ///
+    /// # Errors
+    /// There is none in this machine.
+    pub fn drill_start(&self, letter: &str) -> io::Result<()> {
+        drill::start(&self.folder.path().join("drill"), letter)
+    }
+
+    /// Waits until it has left its disk and is off.
+    ///
+    /// # Errors
+    /// It stays on, or has not left its disk.
+    pub fn wait_until_off(&mut self) -> io::Result<()> {
+        let machine = self
+            .machine
+            .as_mut()
+            .ok_or_else(|| io::Error::other("it is off"))?;
+        let status = machine.wait_exit(PATIENCE).map_err(io::Error::other)?;
+        let console = machine.console().text();
+        self.switched_off();
+        if status.success() && console.contains("STOPPED") {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "QEMU ended with {status}; the console:\n{console}"
+        )))
+    }
+
     /// Kills the mail process alone; init starts it again.
     ///
     /// # Errors
@@ -428,20 +476,8 @@ impl Appliance for Booted {
     }
 
     fn press_power_button(&mut self) -> io::Result<()> {
-        let machine = self
-            .machine
-            .as_mut()
-            .ok_or_else(|| io::Error::other("it is off"))?;
-        machine.press_power().map_err(io::Error::other)?;
-        let status = machine.wait_exit(PATIENCE).map_err(io::Error::other)?;
-        let console = machine.console().text();
-        self.switched_off();
-        if status.success() && console.contains("STOPPED") {
-            return Ok(());
-        }
-        Err(io::Error::other(format!(
-            "QEMU ended with {status}; the console:\n{console}"
-        )))
+        self.on()?.press_power().map_err(io::Error::other)?;
+        self.wait_until_off()
     }
 
     fn maild_pid(&self) -> Option<u32> {

@@ -123,6 +123,34 @@ pub(super) fn order(socket: &Path, order: &str) -> io::Result<String> {
     Err(io::Error::other("the drill's line was closed"))
 }
 
+/// Gives an order and waits for nothing: what it does may end the machine.
+///
+/// # Errors
+/// Nobody is there.
+pub(super) fn start(socket: &Path, letter: &str) -> io::Result<()> {
+    writeln!(UnixStream::connect(socket)?, "{letter}")
+}
+
+/// Gives an order and takes what is said until the power goes.
+///
+/// # Errors
+/// Nobody is there.
+pub(super) fn follow(socket: &Path, letter: &str) -> io::Result<String> {
+    let mut line = UnixStream::connect(socket)?;
+    line.set_read_timeout(Some(PATIENCE))?;
+    writeln!(line, "{letter}")?;
+    let mut said = String::new();
+    for read in BufReader::new(line).lines() {
+        match read {
+            Ok(read) => said.extend([read.trim(), "\n"]),
+            // The machine is gone in the middle of a word.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(said)
+}
+
 /// A cpio archive ("newc") with one executable.
 ///
 /// ```text
