@@ -1,5 +1,6 @@
 //! HTTP/1.1 written out: one request on a connection, and the answer as it came.
 
+use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ impl Http {
     fn ask(&self, head: &str, body: &str) -> io::Result<Answer> {
         let mut request = head.to_owned();
         for (name, value) in &self.fields {
-            request += &format!("{name}: {value}\r\n");
+            // Writing to a String cannot fail.
+            let _ = write!(request, "{name}: {value}\r\n");
         }
         request += "Connection: close\r\n\r\n";
         request += body;
@@ -147,7 +149,8 @@ fn encoded(value: &str) -> String {
         if octet.is_ascii_alphanumeric() {
             text.push(char::from(octet));
         } else {
-            text += &format!("%{octet:02X}");
+            // As above.
+            let _ = write!(text, "%{octet:02X}");
         }
     }
     text
