@@ -47,7 +47,10 @@ impl Watchdog {
         for path in devices(folder) {
             // Opening starts it: one that is not wanted is stopped again.
             match Self::start(&path, timeout_s) {
-                Ok(watchdog) if watchdog.identity == SOFTWARE => watchdog.stop()?,
+                Ok(watchdog) if watchdog.identity == SOFTWARE => {
+                    // It may not let itself be stopped; a better one is looked for all the same.
+                    let _ = watchdog.stop();
+                }
                 Ok(watchdog) => return Ok(watchdog),
                 Err(error) => last = error,
             }
