@@ -54,8 +54,7 @@ fn serve() {
         std::thread::sleep(Duration::from_millis(50));
     };
     let board = board::Board::make();
-    let _ = fs::write(ORDERS, "0 none\n");
-    let mut number = 0;
+    let mut hostile = fs::File::create(ORDERS);
     for order in BufReader::new(orders).lines().map_while(Result::ok) {
         let (letter, word) = order.trim().split_once(' ').unwrap_or((order.trim(), ""));
         let answer = match letter {
@@ -68,10 +67,10 @@ fn serve() {
             "f" => said(freeze_init()),
             "h" => said(exchange(word, "-ordinary", "-hostile")),
             "g" => said(exchange(word, "-hostile", "-ordinary")),
-            "o" => {
-                number += 1;
-                said(fs::write(ORDERS, format!("{number} {word}\n")))
-            }
+            "o" => said(match &mut hostile {
+                Ok(file) => file.write_all(format!("{word}\n").as_bytes()),
+                Err(error) => Err(io::Error::from(error.kind())),
+            }),
             _ => board
                 .order(order.trim(), &mut answers)
                 .unwrap_or_else(|| "unknown\n".to_owned()),

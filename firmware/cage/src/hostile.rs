@@ -1,15 +1,14 @@
 //! What somebody tries who has taken a program over (D43): for the programs `maild-hostile` and `netd-hostile`, which are in
 //! no image and exist only with the feature `hostile`.
 //!
-//! Whoever tests writes orders into a file, one at a time, as `NUMBER NAME`. It is opened before the cage is closed, and read
+//! Whoever tests adds orders to a file, a name a line. It is opened before the cage is closed, and read
 //! from there on. What came of an attempt is one line on standard error; where the kernel ends the process for it, there is none.
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -56,7 +55,8 @@ const THREAD_LIFE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Orders {
     file: File,
-    last: String,
+    /// A line that is not whole yet.
+    line: Vec<u8>,
 }
 
 impl Orders {
@@ -66,27 +66,22 @@ impl Orders {
     /// There is none.
     pub fn open() -> io::Result<Orders> {
         let path = std::env::var_os(ORDERS_VARIABLE).unwrap_or_else(|| ORDERS.into());
-        let mut orders = Orders {
-            file: File::open(path)?,
-            last: String::new(),
-        };
-        orders.last = orders.read().unwrap_or_default();
-        Ok(orders)
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Orders {
+            file,
+            line: Vec::new(),
+        })
     }
 
-    /// A new order, if there is one.
+    /// A new order, if there is one. Only `read` is called, which every list has.
     pub fn fresh(&mut self) -> Option<String> {
-        let order = self.read().filter(|order| *order != self.last)?;
-        self.last.clone_from(&order);
-        order.split_once(' ').map(|(_, name)| name.to_owned())
-    }
-
-    /// The first line, if it is whole.
-    fn read(&self) -> Option<String> {
         let mut octets = [0; ORDER_OCTETS_MAX];
-        let length = self.file.read_at(&mut octets, 0).ok()?;
-        let text = str::from_utf8(&octets[..length]).ok()?;
-        text.split_once('\n').map(|(line, _)| line.to_owned())
+        let length = self.file.read(&mut octets).ok()?;
+        self.line.extend(&octets[..length]);
+        let end = self.line.iter().position(|octet| *octet == b'\n')?;
+        let line: Vec<u8> = self.line.drain(..=end).collect();
+        Some(String::from_utf8_lossy(&line[..end]).into_owned())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The mail process on this computer, with a folder for its data disk.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,7 +50,6 @@ impl HostProcess {
             office: plan.office,
             wrapper,
             program,
-            orders: 0,
             folder,
             child: None,
             lines: Lines::default(),
@@ -122,8 +121,6 @@ pub struct Running {
     wrapper: Vec<String>,
     /// Another than the one that was built beside this test.
     program: Option<PathBuf>,
-    /// Given to the one inside, if there is one.
-    orders: u32,
     folder: TempDir,
     child: Option<Child>,
     lines: Lines,
@@ -144,9 +141,9 @@ impl Running {
     ///
     /// # Errors
     /// The order cannot be written.
-    pub fn order(&mut self, name: &str) -> io::Result<()> {
-        self.orders += 1;
-        fs::write(orders(&self.folder), format!("{} {name}\n", self.orders))
+    pub fn order(&self, name: &str) -> io::Result<()> {
+        let mut orders = OpenOptions::new().append(true).open(orders(&self.folder))?;
+        orders.write_all(format!("{name}\n").as_bytes())
     }
 
     /// Waits until it has ended without being asked to.
@@ -232,7 +229,7 @@ impl Appliance for Running {
             return Err(io::Error::other("it is on"));
         }
         let mark = self.lines.mark();
-        fs::write(orders(&self.folder), format!("{} none\n", self.orders))?;
+        fs::write(orders(&self.folder), "")?;
         let program = self.program.clone().map_or_else(maild, Ok)?;
         let mut child = command_of(&self.wrapper, program, &self.folder, 0).spawn()?;
         listen(&mut child, &self.lines);

@@ -1,6 +1,7 @@
 //! What the host stage shows of maild's bounds: forbidden calls end it (D43), and it does without descriptors (D18).
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ fn d43_each_forbidden_call_ends_maild_and_the_mail_is_there(_stage: &dyn Stage) 
 
 /// The same file of orders, and the program that is in the image.
 fn d43_the_ordinary_maild_takes_no_orders(_stage: &dyn Stage) -> Outcome {
-    let mut running = HostProcess::start(Plan::of(Office::for_names(["anna"])))?;
+    let running = HostProcess::start(Plan::of(Office::for_names(["anna"])))?;
     let account = running.office().accounts[0].clone();
     running.order("program")?;
     // Longer than somebody inside would take to look.
@@ -113,11 +114,9 @@ fn d18_without_descriptors_nothing_runs_in_circles(_stage: &dyn Stage) -> Outcom
     // The start has its own use of the processor.
     Smtp::connect(addr)?.quit()?;
     std::thread::sleep(Duration::from_secs(1));
-    let highest = std::fs::read_dir(format!("/proc/{pid}/fd"))?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .max()
-        .ok_or("it has no descriptors")?;
-    limit_descriptors(pid, highest + 1)?;
+    // A new descriptor gets the lowest number that is free; so many are allowed, and there is none.
+    let lowest_free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+    limit_descriptors(pid, lowest_free.ok_or("it has every descriptor")?)?;
     let waiting = std::thread::spawn(move || {
         Smtp::connect(addr)
             .map(|smtp| smtp.greeting.code)
