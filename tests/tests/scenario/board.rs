@@ -95,7 +95,7 @@ fn wait_for(booted: &Booted, count: usize, pattern: Pattern) -> Result<Shown, Bo
 
 /// Waits until the LED is on and stays so; gives how often it has changed.
 fn wait_until_steady(booted: &Booted) -> Result<usize, Box<dyn std::error::Error>> {
-    let until = Instant::now() + PATIENCE / 4;
+    let until = Instant::now() + PATIENCE;
     loop {
         let before = Shown::of(booted)?;
         // Longer than any pattern leaves it on.

@@ -445,11 +445,12 @@ impl Mail {
 
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         let ends = self.last_end.clone().and_then(|how| {
-            if self.crashes.is_resting() {
-                Some(Trouble::MaildRests(how))
-            } else {
-                self.restarts.is_troubled().then_some(Trouble::MaildEnds(how))
+            let is_resting = self.crashes.is_resting();
+            if is_resting && !self.is_ready {
+                return Some(Trouble::MaildRests(how));
             }
+            // One that serves again has yet to show that it stays up.
+            (is_resting || self.restarts.is_troubled()).then_some(Trouble::MaildEnds(how))
         });
         self.ports.troubles().iter().cloned().chain(ends).collect()
     }
