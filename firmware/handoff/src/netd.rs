@@ -46,6 +46,9 @@ pub enum ToNetd {
     HostName(HostName),
     /// The addresses that the interface has from now on. A lease is of use once it is among them.
     Addresses(Addresses),
+    /// All addresses that the box has, on whichever interface: who speaks from one of these is the box itself, and no
+    /// stranger with its name.
+    BoxAddresses(Addresses),
     /// Whether the box answers to its name (mDNS, AX3). It does not before it was told.
     Mdns {
         /// Whether it does.
@@ -109,6 +112,7 @@ const STOP: u16 = 0x0302;
 const HOST_NAME: u16 = 0x0303;
 const ADDRESSES: u16 = 0x0304;
 const MDNS: u16 = 0x0305;
+const BOX_ADDRESSES: u16 = 0x0306;
 
 const LEASE: u16 = 0x0401;
 const LEASE_LOST: u16 = 0x0402;
@@ -143,6 +147,10 @@ impl Message for ToNetd {
                 writer = Writer::new(ADDRESSES);
                 address::write_addresses(&mut writer, addresses);
             }
+            Self::BoxAddresses(addresses) => {
+                writer = Writer::new(BOX_ADDRESSES);
+                address::write_addresses(&mut writer, addresses);
+            }
             Self::Mdns { is_on } => {
                 writer = Writer::new(MDNS);
                 writer.u8((*is_on).into());
@@ -165,6 +173,7 @@ impl Message for ToNetd {
             },
             HOST_NAME => Self::HostName(text::read(&mut reader, "host name", HostName::new)?),
             ADDRESSES => Self::Addresses(address::read_addresses(&mut reader)?),
+            BOX_ADDRESSES => Self::BoxAddresses(address::read_addresses(&mut reader)?),
             MDNS => Self::Mdns {
                 is_on: reader.flag("on")?,
             },
@@ -177,7 +186,11 @@ impl Message for ToNetd {
     fn descriptors(&self) -> usize {
         match self {
             Self::Link { .. } => 4,
-            Self::HostName(_) | Self::Addresses(_) | Self::Mdns { .. } | Self::Stop => 0,
+            Self::HostName(_)
+            | Self::Addresses(_)
+            | Self::BoxAddresses(_)
+            | Self::Mdns { .. }
+            | Self::Stop => 0,
         }
     }
 }
@@ -326,6 +339,7 @@ mod tests {
             }),
             host_name().prop_map(ToNetd::HostName),
             addresses().prop_map(ToNetd::Addresses),
+            addresses().prop_map(ToNetd::BoxAddresses),
             any::<bool>().prop_map(|is_on| ToNetd::Mdns { is_on }),
             Just(ToNetd::Stop),
         ]
@@ -364,7 +378,7 @@ mod tests {
 
         #[test]
         fn random_bodies_are_refused_or_mean_one_thing(
-            kind in prop_oneof![0x0300..0x0307_u16, 0x0400..0x0408_u16, any::<u16>()],
+            kind in prop_oneof![0x0300..0x0308_u16, 0x0400..0x0408_u16, any::<u16>()],
             body in vec(prop_oneof![2 => Just(0_u8), 1 => any::<u8>()], 0..PACKET_OCTETS - 8),
         ) {
             let mut packet = Writer::new(kind).finish();

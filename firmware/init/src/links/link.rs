@@ -4,9 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
-use handoff::{
-    ADDRESSES_MAX, Address, Addresses, HostName, Ipv4Settings, LEASE_SECONDS_FOREVER, Lease, ToNetd,
-};
+use handoff::{Addresses, HostName, Ipv4Settings, LEASE_SECONDS_FOREVER, Lease, ToNetd};
 use nix::sys::signal::Signal;
 
 use crate::child::Child;
@@ -50,6 +48,8 @@ struct Held<T> {
 pub(super) struct Orders<'a> {
     pub(super) host_name: &'a HostName,
     pub(super) is_announced: bool,
+    /// All addresses of the box.
+    pub(super) addresses: &'a Addresses,
 }
 
 /// What this netd was told last.
@@ -58,6 +58,7 @@ struct Heard {
     host_name: Option<HostName>,
     is_announced: Option<bool>,
     addresses: Option<Addresses>,
+    box_addresses: Option<Addresses>,
 }
 
 impl<T> Held<T> {
@@ -167,6 +168,12 @@ impl Link {
         {
             told.addresses = Some(addresses);
         }
+        // Before the name: who asks for it from there is the box itself.
+        if told.box_addresses.as_ref() != Some(orders.addresses)
+            && child.send(&ToNetd::BoxAddresses(orders.addresses.clone()), &[])
+        {
+            told.box_addresses = Some(orders.addresses.clone());
+        }
         if told.host_name.as_ref() != Some(orders.host_name)
             && child.send(&ToNetd::HostName(orders.host_name.clone()), &[])
         {
@@ -180,12 +187,7 @@ impl Link {
 
     fn all_addresses(&self, ipv6: &[(String, IpAddr, u8)]) -> Addresses {
         let v4 = self.ipv4_address();
-        let all = v4.iter().chain(self.ipv6_addresses(ipv6));
-        let list = all.map(|(_, ip, prefix)| Address {
-            ip: *ip,
-            prefix: *prefix,
-        });
-        Addresses(list.take(ADDRESSES_MAX).collect())
+        network::listed(v4.iter().chain(self.ipv6_addresses(ipv6)))
     }
 
     /// When something is due, none of it before `not_before_ms` that has to do with netd.

@@ -113,9 +113,11 @@ impl Links {
     pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
         let is_settled = now_ms >= self.settled_ms;
         let chosen = self.chosen();
+        let addresses = network::listed(&self.addresses());
         let orders = Orders {
             host_name: &self.host_name,
             is_announced: self.is_announced,
+            addresses: &addresses,
         };
         for (at, link) in self.list.iter_mut().enumerate() {
             let ipv4 = if at == chosen {

@@ -21,8 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitStatus;
 
 use handoff::{
-    ADDRESSES_MAX, Address, Addresses, Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName,
-    Ipv4Settings, Sentence, Status, ToMaild,
+    Boot, ConsoleLine, FINGERPRINT_OCTETS, FromMaild, HostName, Ipv4Settings, Sentence, Status, ToMaild,
 };
 use letterbox::letterbox;
 use nix::sys::signal::Signal;
@@ -31,6 +30,7 @@ use ports::Ports;
 
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
+use crate::network;
 use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
 use crate::supervise::{Crashes, Restarts, Verdict, judge};
@@ -168,7 +168,7 @@ impl Mail {
         let child = Child::new(spawn(MAILD)?, now_ms);
         (self.alive_ms, self.aborted_ms) = (None, None);
         let mut is_sent = child.send(&ToMaild::HostName(host_name.clone()), &[])
-            && child.send(&addresses_message(addresses), &[])
+            && child.send(&ToMaild::Addresses(network::listed(addresses)), &[])
             && child.send(&ToMaild::Boot(self.boot), &[])
             && child.send(&self.clock(), &[])
             && self.ports.hand_web(&child);
@@ -271,7 +271,7 @@ impl Mail {
     /// Tells a running maild the addresses of now.
     pub(crate) fn tell_addresses(&self, addresses: &[(String, IpAddr, u8)]) {
         if let Some(child) = &self.child {
-            child.send(&addresses_message(addresses), &[]);
+            child.send(&ToMaild::Addresses(network::listed(addresses)), &[]);
         }
     }
 
@@ -454,13 +454,4 @@ impl Mail {
         });
         self.ports.troubles().iter().cloned().chain(ends).collect()
     }
-}
-
-/// The first addresses; a box has a handful.
-fn addresses_message(addresses: &[(String, IpAddr, u8)]) -> ToMaild {
-    let list = addresses.iter().map(|(_, ip, prefix)| Address {
-        ip: *ip,
-        prefix: *prefix,
-    });
-    ToMaild::Addresses(Addresses(list.take(ADDRESSES_MAX).collect()))
 }

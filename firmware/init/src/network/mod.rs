@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use handoff::{HostName, InterfaceName, Lease};
+use handoff::{ADDRESSES_MAX, Address, Addresses, HostName, InterfaceName, Lease};
 pub(crate) use lease::{check, check_static, is_as_set, is_in_the_way};
 use netlink::Netlink;
 pub(crate) use resolvers::{Learned, Resolver, choose as choose_resolvers};
@@ -127,6 +127,15 @@ pub(crate) fn prepare(card: &Card) -> io::Result<()> {
 /// The IPv6 addresses of the box, with interface and prefix length, without loopback.
 pub(crate) fn ipv6_addresses() -> Vec<(String, IpAddr, u8)> {
     address::parse_if_inet6(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default())
+}
+
+/// Addresses as the others are told them: the first, if there are more than fit. A box has a handful.
+pub(crate) fn listed<'a>(addresses: impl IntoIterator<Item = &'a (String, IpAddr, u8)>) -> Addresses {
+    let list = addresses.into_iter().map(|(_, ip, prefix)| Address {
+        ip: *ip,
+        prefix: *prefix,
+    });
+    Addresses(list.take(ADDRESSES_MAX).collect())
 }
 
 /// The sockets that netd needs for one card, in the order of `ToNetd::Link`.

@@ -200,6 +200,9 @@ impl Link {
                 self.surroundings.addresses = addresses;
                 self.moved()?;
             }
+            ToNetd::BoxAddresses(Addresses(addresses)) => {
+                self.names.set_box(addresses.iter().map(|address| address.ip));
+            }
             ToNetd::Mdns { is_on } => {
                 let news = self.names.set_on(is_on, now_ms());
                 self.tell(&news)?;

@@ -24,6 +24,8 @@ pub(super) struct Names {
     machine: mdns::Machine<fn() -> u32>,
     is_on: bool,
     addresses: Vec<Address>,
+    /// Those of all its interfaces: two of them may be on one link, and hear each other.
+    of_the_box: Vec<IpAddr>,
     /// With the address that it joined the group by.
     socket4: Option<(Ipv4Addr, UdpSocket)>,
     socket6: Option<UdpSocket>,
@@ -45,6 +47,7 @@ impl Names {
             machine: mdns::Machine::new(name, random),
             is_on: false,
             addresses: Vec::new(),
+            of_the_box: Vec::new(),
             socket4: None,
             socket6: None,
         }
@@ -74,6 +77,11 @@ impl Names {
         self.open();
         let actions = self.machine.set_addresses(addresses, now_ms);
         self.perform(actions)
+    }
+
+    /// Who speaks from one of these addresses is the box itself.
+    pub(super) fn set_box(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        self.of_the_box = addresses.collect();
     }
 
     pub(super) fn deadline_ms(&self) -> Option<u64> {
@@ -107,6 +115,9 @@ impl Names {
                 Err(error) if is_passing(&error) => break,
                 result => result?,
             };
+            if self.of_the_box.contains(&from.ip()) {
+                continue;
+            }
             let actions = counts.sound(
                 Protocol::Mdns,
                 self.machine.receive(from, &room[..length], now_ms),

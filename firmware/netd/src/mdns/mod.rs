@@ -23,8 +23,9 @@
 //!   seconds after the fifteenth time (RFC 6762 §8.1).
 //! - Nothing is sent while it is off, or without an address.
 //!
-//! Not supported: two interfaces of one box on one link (each takes the other for a stranger), several names, subtypes,
-//! enumeration of services beyond `_https._tcp`, suppression of answers that another host has just given (RFC 6762 §7.4: no
+//! What the box itself has said on another of its interfaces is not to be given to it: it would take itself for a stranger.
+//!
+//! Not supported: several names, subtypes, enumeration of services beyond `_https._tcp`, suppression of answers that another host has just given (RFC 6762 §7.4: no
 //! other host has ours).
 
 mod answer;
