@@ -176,32 +176,6 @@ pub fn mdns_messages(name: &str, random: &mut Random) -> Vec<Damaged<Datagram>> 
         .collect()
 }
 
-/// Time that nobody has asked for, and worse: whatever comes to the box's NTP port from there is no answer.
-pub fn time_messages(
-    server: Ipv4Addr,
-    to: Station,
-    port: u16,
-    random: &mut Random,
-) -> Vec<Damaged<Datagram>> {
-    let from = Station::new(ROUTER_MAC, server);
-    let mut list = vec![("empty", Vec::new()), ("one octet", vec![0x24])];
-    for count in [12, 47, 48, 48, 48, 49, 68, 1400] {
-        let mut payload = random.octets(count);
-        payload[0] = 0x24;
-        list.push(("an answer to no question", payload));
-    }
-    let datagram = |payload| Datagram {
-        from,
-        from_port: super::time::PORT,
-        to,
-        to_port: port,
-        payload,
-    };
-    list.into_iter()
-        .map(|(what, payload)| (what, datagram(payload)))
-        .collect()
-}
-
 /// Frames that are not even packets.
 pub fn frames(random: &mut Random) -> Vec<Vec<u8>> {
     let mut frames = vec![vec![0; 14], BROADCAST.to_vec()];

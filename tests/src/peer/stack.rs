@@ -25,7 +25,7 @@ pub const PC_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 0x99);
 const PC_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 
 const BUFFER_OCTETS: usize = 64 * 1024;
-/// A box that has gone answers nothing at all.
+/// A box that is not there answers nothing at all.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// RFC 6335 §6: the dynamic ports.
 const FIRST_PORT: u16 = 49152;
@@ -191,7 +191,11 @@ impl Bridge {
 
     /// Whether there is still something to come.
     fn carry_to_client(&mut self, socket: &mut Socket<'_>) -> bool {
-        self.was_connected |= socket.may_send();
+        if socket.may_send() && !self.was_connected {
+            self.was_connected = true;
+            // A session may be silent for long; only a connection that nobody answers ends by itself.
+            socket.set_timeout(None);
+        }
         loop {
             if self.pending.is_empty() && socket.can_recv() {
                 let _ = socket.recv(|octets| {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use e2e::appliance::SENDER;
 use e2e::mail::{own_prefix, short_message};
 use e2e::peer::{
-    DNS_6, DhcpKind, DhcpManner, DnsManner, FAR, FIRST, Mac, Mdns, OTHER_ROUTER, OTHER_ROUTER_MAC, PREFIX_6,
-    Peer, ROUTER_MAC, Router, STRANGER_MAC, Seen, Station, hostile, mdns, mdns_answer,
+    Arp, BROADCAST, DNS_6, DhcpKind, DhcpManner, DnsManner, FAR, FIRST, Mac, Mdns, OTHER_ROUTER,
+    OTHER_ROUTER_MAC, PREFIX_6, Peer, ROUTER, ROUTER_MAC, Router, STRANGER_MAC, Seen, Station, hostile, mdns,
+    mdns_answer,
 };
 use e2e::random::{Random, seeds};
 use e2e::runner::Outcome;
@@ -17,6 +18,7 @@ use e2e::{Appliance, Office, Plan, Stage};
 e2e::scenarios![; own
     d23_a_lease_is_renewed_and_given_up_and_the_cable_may_be_pulled,
     d23_ipv6_alone_is_enough_and_nobody_is_believed_blindly,
+    d23_an_address_by_hand_needs_no_server_and_yields_to_whoever_has_it,
     d23_cards_may_come_late_and_be_several,
     ax3_the_box_is_found_by_its_name_until_it_is_claimed,
 ];
@@ -178,6 +180,65 @@ fn d23_ipv6_alone_is_enough_and_nobody_is_believed_blindly(_stage: &dyn Stage) -
         SOON,
         asked_dns,
     )?;
+    Ok(())
+}
+
+/// No server, and none is needed. Somebody else has the address at first, and at last.
+fn d23_an_address_by_hand_needs_no_server_and_yields_to_whoever_has_it(_stage: &dyn Stage) -> Outcome {
+    const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+    let peer = Peer::new(3)?;
+    peer.script(|script| {
+        script.dhcp.manner = DhcpManner::Silent;
+        script.addresses.insert(OURS.into(), STRANGER_MAC);
+    });
+    let mut office = Office::for_names(["anna"]);
+    office.first_line = format!(
+        "[box]\nname = \"posta\"\naddress = \"{OURS}/24\"\ngateway = \"{ROUTER}\"\ndns = [\"{ROUTER}\"]"
+    );
+    let mut booted = on_cables(office, &[&peer])?;
+    booted.power_on()?;
+    booted.says(&format!(
+        "Another device ({}) uses the address {OURS}",
+        text(STRANGER_MAC)
+    ))?;
+    let by_hand = peer.mark();
+    let mut mark = by_hand;
+    peer.script(|script| {
+        script.addresses.remove(&OURS.into());
+    });
+    announces(&peer, &mut mark, OURS)?;
+    booted.reached_at(&peer, OURS.into())?;
+    mail_comes_and_is_read(&booted, "by-hand")?;
+    assert_eq!(way_out(&peer, OURS, 1)?, ROUTER_MAC);
+    booted.on()?.console().wait_for("  Name        posta", SOON)?;
+
+    // Contested once: defended. Again at once: given up, and taken back when the other has gone.
+    let (mut defended, told) = (peer.mark(), booted.on()?.console().mark());
+    contest(&peer, OURS)?;
+    announces(&peer, &mut defended, OURS)?;
+    peer.script(|script| {
+        script.addresses.insert(OURS.into(), STRANGER_MAC);
+    });
+    contest(&peer, OURS)?;
+    until("a contested address is given up", |_| {
+        Ok(!peer.is_answered(OURS.into())?)
+    })?;
+    let other = format!("Another device ({}) uses the address {OURS}", text(STRANGER_MAC));
+    booted.on()?.console().wait_for_after(told, &other, SOON)?;
+    let mut mark = peer.mark();
+    peer.script(|script| {
+        script.addresses.remove(&OURS.into());
+    });
+    announces(&peer, &mut mark, OURS)?;
+    mail_comes_and_is_read(&booted, "by-hand-again")?;
+    let asked = |since| peer.all(since, |seen| matches!(seen, Seen::Dhcp(_)).then(|| seen.clone()));
+    // On its first start the box may look for a server until the stick has been read.
+    println!("before its address was set by hand, it asked: {:?}", asked(0));
+    assert_eq!(
+        asked(by_hand),
+        [],
+        "an address by hand, and a server is asked all the same"
+    );
     Ok(())
 }
 
@@ -387,6 +448,18 @@ fn is_found(peer: &Peer, name: &str) -> std::io::Result<bool> {
         _ => None,
     });
     Ok(found.is_ok())
+}
+
+/// A stranger announces the box's address as his own.
+fn contest(peer: &Peer, address: Ipv4Addr) -> std::io::Result<()> {
+    let arp = Arp {
+        is_request: true,
+        sender_mac: STRANGER_MAC,
+        sender_ip: address,
+        target_mac: [0; 6],
+        target_ip: address,
+    };
+    peer.send(&arp.frame(BROADCAST))
 }
 
 /// What came malformed is counted, and told.
