@@ -87,7 +87,7 @@ impl Delivery {
         let trace = Trace {
             client: &envelope.client,
             reverse_path: &envelope.reverse_path,
-            host_name: &self.house.host_name,
+            host_name: &self.host_name(),
             id: new_trace_id()?,
             received: now(),
         };

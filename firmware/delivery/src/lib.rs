@@ -14,6 +14,7 @@ pub use route::{Route, RouteError, Target, is_duty};
 pub use self_test::SelfTestDoor;
 pub use trace_fields::{Client, Protocol};
 
+use arc_swap::ArcSwap;
 use mail::{Domain, ForwardPath};
 use std::sync::Arc;
 use store::{Space, Store, StoreError};
@@ -26,7 +27,7 @@ pub struct Delivery {
 
 struct House {
     store: Store,
-    host_name: Domain,
+    host_name: ArcSwap<Domain>,
     check_buffer: CheckBuffer,
     self_test: self_test::Door,
 }
@@ -44,7 +45,7 @@ impl Delivery {
     pub fn new(store: Store, host_name: Domain) -> Delivery {
         let house = House {
             store,
-            host_name,
+            host_name: ArcSwap::from_pointee(host_name),
             check_buffer: CheckBuffer::new(),
             self_test: self_test::Door::default(),
         };
@@ -54,8 +55,13 @@ impl Delivery {
     }
 
     /// What the box calls itself.
-    pub fn host_name(&self) -> &Domain {
-        &self.house.host_name
+    pub fn host_name(&self) -> Arc<Domain> {
+        self.house.host_name.load_full()
+    }
+
+    /// The box is called this from now on. Conversations that are under way keep the name they began with.
+    pub fn set_host_name(&self, host_name: Domain) {
+        self.house.host_name.store(Arc::new(host_name));
     }
 
     /// The one place that may hold a whole message, for others who have to look at one.

@@ -91,7 +91,7 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
         Ok(plan) => (plan.unwrap_or_default(), None),
         Err(mistake) => (BoxPlan::default(), Some(mistake)),
     };
-    tell_box(control, [house.this_box(), &boot_partition]).await?;
+    tell_box(control, &mut house, &boot_partition).await?;
     let mut duties = JoinSet::new();
     let opened = FromMaild::Opened {
         is_claimed: house.is_claimed(),
@@ -202,7 +202,7 @@ async fn attend(
             },
             trouble = house.failed() => return Err(trouble),
             _ = terminate.recv() => return Ok(GRACE_AFTER_SIGNAL),
-            _ = certificates.tick() => house.refresh_certificate(None),
+            _ = certificates.tick() => house.refresh_certificate(),
             // Not before Ready: the page first says that mail is served.
             now = statuses.tick(), if !duties.is_empty() => if shown.is_empty() || now >= may_change {
                 let mut text = house.summary().unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
@@ -241,18 +241,18 @@ async fn follow(
             }
         }
         (ToMaild::Serve, _) => ready(control, house, duties).await?,
-        (ToMaild::Addresses(addresses), _) => house.refresh_certificate(Some(networks(&addresses))),
+        (ToMaild::Addresses(addresses), _) => house.set_addresses(networks(&addresses)),
         (ToMaild::HostName(name), _) => {
-            tracing::info!(
-                name = name.as_str(),
-                "the box has another name, which holds from the next start"
-            );
+            if let Some(name) = domain(&name) {
+                tracing::info!(%name, "the box has another name");
+                house.rename(&name);
+            }
         }
         (ToMaild::Boot(boot), _) => log_boot(boot),
         (ToMaild::Clock { is_synced }, _) => {
             log_clock(is_synced);
             // One that was made by another clock may not be valid yet, or any more.
-            house.refresh_certificate(None);
+            house.refresh_certificate();
         }
         (ToMaild::Button, _) => house.claiming().press_button(),
         // Not supported: handing an update over. Nobody asked, so that it is only told.
@@ -360,9 +360,14 @@ fn read_box(file: &ProvisionFile) -> Result<BoxPlan, String> {
 
 /// What provisioning files want of init: those of the stick go before those of the boot partition. Only of a box that
 /// belongs to nobody, or got its accounts by that stick.
-async fn tell_box(control: &Control, plans: [&BoxPlan; 2]) -> Result<(), Trouble> {
+async fn tell_box(control: &Control, house: &mut House, boot_partition: &BoxPlan) -> Result<(), Trouble> {
+    let plans = [house.this_box(), boot_partition];
     let name = plans.iter().find_map(|plan| plan.name.clone());
     let network = plans.iter().find_map(|plan| plan.network.clone());
+    if let Some(name) = name.as_ref().and_then(domain) {
+        // init says so as well, but after the first client may have been greeted.
+        house.rename(&name);
+    }
     let messages = [name.map(FromMaild::SetName), network.map(FromMaild::SetNetwork)];
     for message in messages.into_iter().flatten() {
         control.send(&message).await.map_err(Trouble::System)?;

@@ -63,6 +63,10 @@ pub(crate) struct House {
     web: Web,
     /// What the box is called, by itself and by init.
     called: Vec<String>,
+    /// Whether the mail server was given a name that is not the box's.
+    has_own_name: bool,
+    /// With the length of the prefix of the network each is on.
+    addresses: Vec<(IpAddr, u8)>,
     /// What a provisioning file wants of init.
     this_box: BoxPlan,
     gate: Gate,
@@ -110,7 +114,10 @@ impl House {
         let smtp = Smtp::new(delivery.clone());
         let claiming = Claiming::open(store.clone(), &folder, cost, options.has_button);
         let claiming = claiming.map_err(|error| Trouble::Claim(error.into()))?;
-        let web = Web::new(claiming.clone(), Place::new(called.clone(), options.addresses));
+        let web = Web::new(
+            claiming.clone(),
+            Place::new(called.clone(), options.addresses.clone()),
+        );
         let gate = Gate::new(limits::fit_descriptors(settings.connection_limits()));
         let (stop, shutdown) = stop_switch();
         Ok(House {
@@ -124,6 +131,8 @@ impl House {
             claiming,
             web,
             called,
+            has_own_name: settings.host_name.is_some(),
+            addresses: options.addresses,
             this_box,
             gate,
             stop,
@@ -223,17 +232,38 @@ impl House {
 
     /// The box has other names or addresses, or the day is another: takes a certificate that fits.
     /// Connections that are open keep theirs.
-    pub(crate) fn refresh_certificate(&mut self, addresses: Option<Vec<(IpAddr, u8)>>) {
-        if let Some(addresses) = addresses {
-            self.names.addresses = addresses.iter().map(|(address, _)| *address).collect();
-            self.web.set_place(Place::new(self.called.clone(), addresses));
-        }
+    pub(crate) fn refresh_certificate(&self) {
         match self.authority.server_certificate(&self.names, SystemTime::now()) {
             Ok(certificate) => self.tls.set_certificates(certificate, HashMap::new()),
             Err(error) => {
                 tracing::error!(%error, "the certificate could not be renewed; the old one is served");
             }
         }
+    }
+
+    /// The box is called this from now on; the server has that name too, unless it was given one of its own.
+    pub(crate) fn rename(&mut self, host_name: &Domain) {
+        let called = host_name.to_string();
+        if !self.has_own_name {
+            self.delivery.set_host_name(host_name.clone());
+            self.names.host_name.clone_from(&called);
+        }
+        self.called = vec![self.names.host_name.clone(), called];
+        self.place();
+        self.refresh_certificate();
+    }
+
+    /// The box has these addresses from now on.
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<(IpAddr, u8)>) {
+        self.names.addresses = addresses.iter().map(|(address, _)| *address).collect();
+        self.addresses = addresses;
+        self.place();
+        self.refresh_certificate();
+    }
+
+    fn place(&self) {
+        let place = Place::new(self.called.clone(), self.addresses.clone());
+        self.web.set_place(place);
     }
 
     /// How much there is, for the console.

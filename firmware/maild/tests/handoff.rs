@@ -5,7 +5,8 @@ mod common;
 
 use common::{GOOD, PATIENCE, Running, connect, deliver, maild};
 use handoff::{
-    Address, Addresses, Boot, BootSlot, Channel, FromMaild, HostName, ProvisionOrigin, ReceiveError, ToMaild,
+    Address, Addresses, Boot, BootSlot, Channel, FromMaild, HostName, Ipv4Settings, ProvisionOrigin,
+    ReceiveError, ToMaild,
 };
 use nix::sys::signal::Signal;
 use std::cell::RefCell;
@@ -190,6 +191,11 @@ fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
     house.send(&trial(false));
     house.send(&addresses("192.0.2.8"));
     house.send(&ToMaild::HostName(HostName::new("other").unwrap()));
+    let renamed = Instant::now();
+    while !connect(smtp).1.starts_with("220 other ") {
+        assert!(renamed.elapsed() < PATIENCE, "it goes on with the old name");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     house.send(&ToMaild::Stop { deadline_ms: 10_000 });
     let mut goodbye = String::new();
     idle.read_to_string(&mut goodbye).unwrap();
@@ -219,6 +225,26 @@ fn what_init_hands_over_is_served_and_told_and_stop_ends_it_cleanly() {
             }
         }
     }
+}
+
+/// D23: the name and the address that a file gives the box are told before anything is served, and the name is in the
+/// first greeting.
+#[test]
+fn d23_what_a_file_wants_of_init_is_told_before_the_house_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = Box::start(folder.path());
+    let text =
+        format!("{GOOD}\n[box]\nname = \"posta\"\naddress = \"192.0.2.5/24\"\ngateway = \"192.0.2.1\"\n");
+    house.hand_over(folder.path(), Some(&text));
+    let name = HostName::new("posta").unwrap();
+    assert_eq!(house.next(), Some(FromMaild::SetName(name)));
+    let Some(FromMaild::SetNetwork(Ipv4Settings::Static(network))) = house.next() else {
+        panic!("the address is told")
+    };
+    assert_eq!((network.address.octets(), network.prefix), ([192, 0, 2, 5], 24));
+    house.serve();
+    let (_, greeting) = connect(Box::address(&house.smtp));
+    assert!(greeting.starts_with("220 posta "), "{greeting}");
 }
 
 /// D24: what is broken is said, and is no reason to stop what is not.

@@ -24,7 +24,7 @@ impl Smtp {
 
     /// The conversation with a peer.
     pub fn session(&self, peer: Peer) -> Session {
-        Session::new(self.host_name().clone(), peer)
+        Session::new(Domain::clone(&self.delivery.host_name()), peer)
     }
 
     /// The house for that conversation.
@@ -34,10 +34,6 @@ impl Smtp {
             client: peer.address,
             content: None,
         }
-    }
-
-    fn host_name(&self) -> &Domain {
-        self.delivery.host_name()
     }
 }
 
