@@ -92,7 +92,7 @@ pub enum Seen {
     Time(IpAddr),
     /// To its neighbours.
     Mdns(Mdns),
-    /// An answer to [`Peer::ping`], and the card it was sent to.
+    /// An answer to a ping, and the card it was sent to.
     EchoReply {
         /// Who answers.
         from: IpAddr,

@@ -189,10 +189,10 @@ fn d16_a_thousand_idle_connections_in_256_mib(_stage: &dyn Stage) -> Outcome {
     };
     let after = resident_kib(&booted, "maild")?;
     println!(
-        "D16: {} idle connections in {:.0} s; maild {before} KiB before, {after} KiB with them: {:.1} KiB each; then: {refusal}",
+        "D16: {} idle connections in {:.0} s; maild {before} KiB before, {after} KiB with them: {} octets each; then: {refusal}",
         idle.len(),
         began.elapsed().as_secs_f32(),
-        (after.saturating_sub(before)) as f64 / idle.len() as f64
+        (after.saturating_sub(before) << 10) / u64::try_from(idle.len())?
     );
     assert_eq!(idle.len(), CONNECTIONS, "{refusal}");
     assert!(after < 160 << 10, "maild has {after} KiB");
