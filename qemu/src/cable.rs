@@ -7,10 +7,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::error::Error;
+
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+const FULL_RETRIES: u32 = 500;
 
 /// The cable as a machine sees it. One that has been laid can be plugged into one machine after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,15 +102,20 @@ impl Cable {
 
 impl CableEnd {
     /// Puts a frame onto the cable. As with any cable, nothing tells whether somebody hears it: a machine that is off,
-    /// or whose queue is full, loses it.
+    /// or whose queue stays full for half a second, loses it.
     ///
     /// # Errors
     /// The socket itself is of no use.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(frame, &self.machine_socket) {
-            Err(error) if !is_lost(&error) => Err(error),
-            _ => Ok(()),
+        // Ten datagrams fill the queue of a unix socket; a busy QEMU takes a moment to empty it.
+        for _ in 0..FULL_RETRIES {
+            match self.socket.send_to(frame, &self.machine_socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(FULL_PAUSE),
+                Err(error) if !is_lost(&error) => return Err(error),
+                _ => break,
+            }
         }
+        Ok(())
     }
 
     /// The next frame that has come, cut to the length of `frame`. Does not wait.
@@ -128,7 +137,7 @@ impl AsFd for CableEnd {
 fn is_lost(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     )
 }
 
