@@ -274,13 +274,11 @@ impl House {
             return Ok(invitation(&self.names.addresses, &code));
         }
         let messages: u64 = accounts.iter().map(|account| account.messages).sum();
-        let count =
-            |number: u64, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
         Ok(format!(
             "{}, {}, {}",
-            count(view.domains()?.len() as u64, "domain", "domains"),
-            count(accounts.len() as u64, "mailbox", "mailboxes"),
-            count(messages, "message", "messages"),
+            counted(view.domains()?.len() as u64, "domain", "domains"),
+            counted(accounts.len() as u64, "mailbox", "mailboxes"),
+            counted(messages, "message", "messages"),
         ))
     }
 
@@ -340,9 +338,13 @@ pub(crate) fn invitation(addresses: &[IpAddr], code: &str) -> String {
         None => COMMON_NAME.to_owned(),
     };
     format!(
-        "This box belongs to nobody yet. Open https://{place}/ and enter the code {code}.\nOr put in a stick with a \
-         postolka.toml and start the box again."
+        "Open https://{place}/ and enter the code {code}.\nOr put in a stick with a postolka.toml and start the box again."
     )
+}
+
+/// A number of things, for people.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn open_store(folder: &Path) -> Result<Store, Trouble> {

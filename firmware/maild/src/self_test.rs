@@ -14,6 +14,7 @@
 //! - A box that nobody has claimed has no port of mail open, and so the loop mail is left out there as well.
 //! - Neither are messages that a card has spoilt, as long as others can be read: this version did not do that.
 
+use crate::house;
 use crate::services::{self, Entry, Protocol, SERVICES};
 use delivery::Delivery;
 use net::call::{Call, Caller};
@@ -147,8 +148,8 @@ impl SelfTest {
         let ms = begin.elapsed().as_millis();
         if outcome.is_ok() {
             tracing::info!(
-                "self-test passed after {ms} ms: {} ports{summary}",
-                services.len()
+                "self-test passed after {ms} ms: {} greeted{summary}",
+                house::counted(services.len() as u64, "port", "ports")
             );
         } else {
             tracing::error!("self-test FAILED after {ms} ms: {}", outcome.which());

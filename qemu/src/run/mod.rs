@@ -309,7 +309,11 @@ fn stop(machine: &mut Machine, signals: &Receiver<Signal>) -> Result<(), Trouble
 fn welcome(machine: &Machine, visit: &Visit) -> String {
     let port = |guest| machine.port(guest).unwrap_or_default();
     let mut text = vec!["The box is up. On this computer:".to_owned()];
-    text.extend(SERVICES.map(|service| format!("  {:14} 127.0.0.1:{}", service.name, port(service.guest))));
+    let is_unclaimed = matches!(visit.login, Login::Unclaimed);
+    let services = SERVICES
+        .into_iter()
+        .filter(|service| service.guest == 443 || !is_unclaimed);
+    text.extend(services.map(|service| format!("  {:14} 127.0.0.1:{}", service.name, port(service.guest))));
     let ca = visit.ca.display();
     let kept = trust::fetch(port(443), machine.console()).and_then(|trusted| {
         let written = fs::write(&visit.ca, &trusted.ca_pem);

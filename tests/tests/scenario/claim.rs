@@ -94,7 +94,7 @@ fn d39_the_code_of_the_console_claims_a_box_which_then_serves_mail(stage: &dyn S
     assert_eq!((front.status, front.field("location")), (303, Some("/setup")));
     let form = browser.clone().saying("Accept-Language", "cs").get("/setup")?;
     assert_eq!(form.status, 200);
-    assert!(form.text.contains("Kód schránky"), "{}", form.text);
+    assert!(form.text.contains("Kód zařízení"), "{}", form.text);
     // AX2: a wrong code, none, and a page of somebody else.
     assert_eq!(claim(&browser, &wrong(&code), &anna)?.status, 403);
     assert_eq!(claim(&browser, "", &anna)?.status, 403);
