@@ -18,5 +18,5 @@ pub use from_maild::{AWAIT_SECONDS_MAX, FINGERPRINT_OCTETS, FromMaild, STATUS_LI
 pub use netd::{FromNetd, LEASE_SECONDS_FOREVER, Lease, MTU_MAX, MTU_MIN, ToNetd, UNIX_MS_MAX};
 #[cfg(feature = "socket")]
 pub use socket::{Channel, ReceiveError, Received};
-pub use text::{ConsoleLine, HostName, InterfaceName, Sentence, TextError};
+pub use text::{ConsoleLine, HostName, InterfaceName, Printable, Sentence, TextError};
 pub use to_maild::{PROVISION_OCTETS_MAX, ProvisionOrigin, STOP_DEADLINE_MS_MAX, ToMaild, UPDATE_OCTETS_MAX};

@@ -21,15 +21,21 @@ impl fmt::Display for TextError {
 
 impl core::error::Error for TextError {}
 
-/// One line for the console: at most 76 printable ASCII characters, so that no escape sequence reaches a terminal.
+/// One line for the console: at most 76 characters, four less than the 80 columns of the page: it is indented there.
+pub type ConsoleLine = Printable<76>;
+
+/// A sentence or two for people: three lines of the console.
+pub type Sentence = Printable<240>;
+
+/// A text of at most `N` printable ASCII characters, so that no escape sequence reaches a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsoleLine(String<{ ConsoleLine::OCTETS_MAX }>);
+pub struct Printable<const N: usize>(String<N>);
 
-impl ConsoleLine {
-    /// Four less than the 80 columns of the console page: it is indented there.
-    pub const OCTETS_MAX: usize = 76;
+impl<const N: usize> Printable<N> {
+    /// The most it holds.
+    pub const OCTETS_MAX: usize = N;
 
-    /// The line, if it is printable ASCII and short enough.
+    /// The text, if it is printable ASCII and short enough.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
             return Err(TextError);
@@ -38,33 +44,6 @@ impl ConsoleLine {
     }
 
     /// `text` made to fit: what is not printable ASCII becomes `?`, what is too long is cut and ends in `...`.
-    pub fn lossy(text: &str) -> Self {
-        Self(fitted(text))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A sentence or two for people: at most 240 printable ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sentence(String<{ Sentence::OCTETS_MAX }>);
-
-impl Sentence {
-    /// Three lines of the console.
-    pub const OCTETS_MAX: usize = 240;
-
-    /// The sentence, if it is printable ASCII and short enough.
-    pub fn new(text: &str) -> Result<Self, TextError> {
-        if !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
-            return Err(TextError);
-        }
-        String::try_from(text).map(Self).map_err(|_| TextError)
-    }
-
-    /// `text` made to fit, as [`ConsoleLine::lossy`] does.
     pub fn lossy(text: &str) -> Self {
         Self(fitted(text))
     }
