@@ -143,6 +143,28 @@ impl dyn Appliance + '_ {
         smtp.quit()?;
         Ok(())
     }
+
+    /// Sends each account one of these messages, all at once.
+    ///
+    /// # Errors
+    /// One of them is not taken.
+    pub fn deliver_at_once(&self, messages: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = self
+                .office()
+                .accounts
+                .iter()
+                .zip(messages)
+                .map(|(account, message)| {
+                    scope.spawn(move || self.deliver(account, message).map_err(|error| error.to_string()))
+                })
+                .collect();
+            clients
+                .into_iter()
+                .try_for_each(|client| client.join().expect("a client gives an error, no panic"))
+        })?;
+        Ok(())
+    }
 }
 
 /// The reverse path of test mail.

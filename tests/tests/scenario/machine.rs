@@ -218,24 +218,7 @@ fn it_works_in_256_mib(_stage: &dyn Stage) -> Outcome {
             with_attachment(SENDER, &account.address, ATTACHMENT_OCTETS, 76, number as u64).message
         })
         .collect();
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = appliance
-            .office()
-            .accounts
-            .iter()
-            .zip(&messages)
-            .map(|(account, message)| {
-                scope.spawn(move || {
-                    appliance
-                        .deliver(account, message)
-                        .map_err(|error| error.to_string())
-                })
-            })
-            .collect();
-        clients
-            .into_iter()
-            .try_for_each(|client| client.join().expect("a client gives an error, no panic"))
-    })?;
+    appliance.deliver_at_once(&messages)?;
     println!("after four messages of 50 MB:\n{}", booted.drill("m")?);
     for (account, message) in booted.office().accounts.iter().zip(&messages) {
         let mut imap = (&booted as &dyn Appliance).imap_of(account)?;
