@@ -83,11 +83,7 @@ impl Page {
             lines.push(field("", &format!("and {} more", more + 1)));
         }
         if self.is_to_be_claimed() {
-            lines.push(field(
-                "To claim it",
-                "open an address in a browser on this network, and type the code:",
-            ));
-            // The code: maild's lines follow at once.
+            // How to claim it, and the code.
             lines.extend(self.status_lines());
         }
         if let Some(fingerprint) = &self.fingerprint {
@@ -319,7 +315,9 @@ No mail is served, for the reason below.
                 ("eth0".to_owned(), "2001:db8::15".parse().unwrap()),
                 ("eth0".to_owned(), "192.0.2.15".parse().unwrap()),
             ],
-            status: vec![ConsoleLine::new("Claim code  7K3M-QX2P-9RTF").unwrap()],
+            status: vec![
+                ConsoleLine::new("Open https://192.0.2.15/ and enter the code 7K3MQ-X2P9R.").unwrap(),
+            ],
             ..page()
         };
         check(
@@ -331,8 +329,7 @@ This box belongs to nobody yet. No mail is served before it is claimed.
   Addresses   https://192.0.2.15/ (eth0)
               https://[2001:db8::15]/ (eth0)
               fe80::5054:ff:fe12:3456 (eth0)
-  To claim it open an address in a browser on this network, and type the code:
-  Claim code  7K3M-QX2P-9RTF
+  Open https://192.0.2.15/ and enter the code 7K3MQ-X2P9R.
   Authority   SHA-256 fingerprint of the box's own certificate authority:
               00:07:0E:15:1C:23:2A:31:38:3F:46:4D:54:5B:62:69
               70:77:7E:85:8C:93:9A:A1:A8:AF:B6:BD:C4:CB:D2:D9

@@ -157,8 +157,8 @@ fn a_box_that_nobody_has_claimed_says_so(_stage: &dyn Stage) -> Outcome {
     let shown = wait_for(&booted, 0, UNCLAIMED)?;
     assert!(shown.find(BOOTING).is_some(), "on the way up: {shown:?}");
     let console = booted.console();
-    assert!(console.contains("https://10.0.2.15/"), "{console}");
-    assert!(console.contains("type the code:"), "{console}");
+    assert!(console.contains("https://10.0.2.15/ (eth0)"), "{console}");
+    assert!(console.contains("and enter the code "), "{console}");
     // No page asks for a press, so it means what it always means.
     booted.drill_start("b 1000")?;
     booted.wait_until_off()?;

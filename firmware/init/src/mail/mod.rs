@@ -422,7 +422,7 @@ impl Mail {
 
     /// Where mail is served.
     pub(crate) fn ports(&self) -> Vec<u16> {
-        self.ports.mail_numbers()
+        self.ports.numbers()
     }
 
     pub(crate) fn fingerprint(&self) -> Option<[u8; FINGERPRINT_OCTETS]> {
