@@ -128,7 +128,9 @@ pub(super) fn frame(socket: &File, room: &mut [u8]) -> io::Result<Option<usize>>
     }
 }
 
-/// Whether the network is away for the moment: no link, no route, no room, or an ICMP error to an earlier datagram.
+/// Whether the network is away for the moment: no link, no route, no room, or an ICMP error to an earlier datagram. Those
+/// that end a question are whatever the kernel makes of them (`icmp_err_convert`, `tab_unreach` of `ICMPv6`): anybody on the
+/// way may send them, as a firewall does that forbids NTP.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
@@ -138,9 +140,41 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
                 | Errno::EHOSTUNREACH
                 | Errno::EADDRNOTAVAIL
                 | Errno::ECONNREFUSED
+                | Errno::EACCES
+                | Errno::EHOSTDOWN
+                | Errno::EMSGSIZE
+                | Errno::ENONET
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EPROTO
                 | Errno::ENOBUFS
                 | Errno::EAGAIN
                 | Errno::EINTR
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D23: a firewall that refuses NTP or DNS by ICMP is as one that drops it, and not the end of netd.
+    #[test]
+    fn no_icmp_error_is_the_end() {
+        for errno in [
+            Errno::ENETUNREACH,
+            Errno::EHOSTUNREACH,
+            Errno::ENOPROTOOPT,
+            Errno::ECONNREFUSED,
+            Errno::EMSGSIZE,
+            Errno::EOPNOTSUPP,
+            Errno::EHOSTDOWN,
+            Errno::ENONET,
+            Errno::EPROTO,
+            Errno::EACCES,
+        ] {
+            assert!(is_passing(&errno.into()), "{errno}");
+        }
+        assert!(!is_passing(&Errno::EBADF.into()));
+    }
 }
