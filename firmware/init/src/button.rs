@@ -74,6 +74,26 @@ impl Buttons {
         })
     }
 
+    /// Before what cannot be undone: a loop that comes late finds the key let go in time, and has not read that yet.
+    fn last_look(&mut self, now_ms: u64) -> Option<Gesture> {
+        let since_ms = self.button.held_since_ms()?;
+        if now_ms < since_ms + HELD_MS {
+            return None;
+        }
+        (0..self.keys.len())
+            .rev()
+            .fold(None, |gesture, at| self.key(at, now_ms).or(gesture))
+    }
+
+    /// Whether it is held, told once. A line that has just moved may have been let go: it has to settle first.
+    fn held(&mut self, now_ms: u64) -> bool {
+        self.line_deadline_ms().is_none() && self.button.tick(now_ms) == Some(Gesture::Held)
+    }
+
+    fn line_deadline_ms(&self) -> Option<u64> {
+        self.line.as_ref().and_then(GpioButton::deadline_ms)
+    }
+
     /// What letting go at this moment would mean.
     pub(crate) fn phase(&self, now_ms: u64) -> Option<Phase> {
         self.button.phase(now_ms)
@@ -88,8 +108,11 @@ impl Buttons {
 
     /// When [`Machine::tick_button`] is to be called.
     pub(crate) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
-        let line_ms = self.line.as_ref().and_then(GpioButton::deadline_ms);
-        self.button.deadline_ms(now_ms).into_iter().chain(line_ms).min()
+        let line_ms = self.line_deadline_ms();
+        let button_ms = self.button.deadline_ms(now_ms);
+        // What waits for the line to settle is looked at then, and not over and over until then.
+        let button_ms = button_ms.filter(|&due_ms| due_ms > now_ms || line_ms.is_none());
+        button_ms.into_iter().chain(line_ms).min()
     }
 }
 
@@ -111,8 +134,10 @@ impl Machine {
                 "The button is held: in three seconds the box is reset and all mail is gone. Let go to keep it.",
             );
         }
-        if self.buttons.button.tick(now_ms) == Some(Gesture::Held) {
-            if now_ms.saturating_sub(HELD_MS) < RESET_WINDOW_MS {
+        self.with_button(now_ms, |buttons| buttons.last_look(now_ms));
+        let is_reset_near = self.buttons.is_reset_near();
+        if self.buttons.held(now_ms) {
+            if is_reset_near {
                 self.reset();
             } else {
                 self.stop(Goal::PowerOff);
@@ -142,7 +167,6 @@ impl Machine {
         if self.shutdown.is_some() {
             return;
         }
-        self.forget_settings();
         self.lamp.acknowledge(now_ms);
         self.console.line(
             "The button was held for five seconds: the network is reset to DHCP and to the name the box came with.",
@@ -163,5 +187,53 @@ impl Machine {
         self.console
             .line("The button was held: the box is reset. Everything on its disk is discarded.");
         self.stop(Goal::Reset);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    /// The key goes down or comes up: `struct input_event` with `EV_KEY` and `KEY_POWER` of the kernel's headers.
+    fn turn(device: &mut File, is_down: bool) {
+        let mut event = vec![0; 2 * size_of::<usize>()];
+        event.extend(1_u16.to_ne_bytes());
+        event.extend(116_u16.to_ne_bytes());
+        event.extend(i32::from(is_down).to_ne_bytes());
+        device.write_all(&event).unwrap();
+    }
+
+    fn is_held(buttons: &mut Buttons, now_ms: u64) -> bool {
+        assert_eq!(buttons.last_look(now_ms), None);
+        buttons.held(now_ms)
+    }
+
+    #[test]
+    fn a_key_that_was_let_go_resets_nothing_however_late_that_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("event0");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let mut device = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut buttons = Buttons::new(None);
+        buttons.keys.push(PowerKey::open(&path).unwrap());
+
+        turn(&mut device, true);
+        assert_eq!(buttons.key(0, 1000), None);
+        assert!(buttons.is_reset_near());
+        turn(&mut device, false);
+        assert!(!is_held(&mut buttons, 1000 + HELD_MS));
+
+        turn(&mut device, true);
+        assert_eq!(buttons.key(0, 20_000), None);
+        assert!(!is_held(&mut buttons, 20_000 + HELD_MS - 1));
+        assert!(is_held(&mut buttons, 20_000 + HELD_MS));
+        assert!(!is_held(&mut buttons, 20_000 + HELD_MS + 1));
     }
 }

@@ -65,8 +65,14 @@ impl Machine {
 
     /// Back to the name and the network that nobody has set: for whoever cannot reach the box any more.
     pub(crate) fn forget_settings(&mut self) {
-        self.set_name(Naming::default_name());
-        self.set_network(Ipv4Settings::Dynamic);
+        // Written down whatever holds now: the records of before may not be read yet, and must not come back.
+        self.keeping.put(Record::Name(Naming::default_name()));
+        self.keeping.put(Record::Network(Ipv4Settings::Dynamic));
+        self.naming.choose(Naming::default_name());
+        if *self.links.ipv4() != Ipv4Settings::Dynamic {
+            self.links.set_ipv4(Ipv4Settings::Dynamic);
+        }
+        self.settle();
     }
 
     /// Takes what netd has said that is not about its link alone.
