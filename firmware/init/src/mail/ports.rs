@@ -35,12 +35,12 @@ impl Ports {
 
     fn open_all(&mut self, ports: &[u16]) {
         for &port in ports {
-            let is_open = self.open.iter().any(|(open, _)| *open == port);
-            let trouble =
-                |trouble: &&Trouble| matches!(trouble, Trouble::Port { port: of, .. } if *of == port);
-            if is_open || self.closed.iter().find(trouble).is_some() {
+            if self.open.iter().any(|(open, _)| *open == port) {
                 continue;
             }
+            // What was in the way at another start of maild may be gone.
+            self.closed
+                .retain(|trouble| !matches!(trouble, Trouble::Port { port: of, .. } if *of == port));
             match network::listener(port) {
                 Ok(listener) => self.open.push((port, listener)),
                 Err(error) => self.closed.push(Trouble::Port {
@@ -85,14 +85,30 @@ impl Ports {
         numbers
     }
 
-    /// Those of mail among them.
-    pub(super) fn mail_numbers(&self) -> Vec<u16> {
-        let numbers = self.numbers().into_iter();
-        numbers.filter(|port| MAIL.contains(port)).collect()
-    }
-
     /// Those that could not be opened.
     pub(super) fn troubles(&self) -> &[Trouble] {
         &self.closed
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_could_not_be_opened_is_tried_again() {
+        let other = TcpListener::bind("[::]:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let mut ports = Ports::default();
+        for _ in 0..2 {
+            ports.open_all(&[port]);
+            assert_eq!((ports.numbers(), ports.troubles().len()), (vec![], 1));
+        }
+        drop(other);
+        ports.open_all(&[port]);
+        assert_eq!((ports.numbers(), ports.troubles().len()), (vec![port], 0));
     }
 }
