@@ -1,5 +1,7 @@
 //! What the box shows: its page on the console, and its LED. When, and for which facts.
 
+use std::mem::discriminant;
+
 use crate::led::{self, Facts};
 use crate::links::PATIENCE_MS;
 use crate::page::{Page, State};
@@ -10,9 +12,15 @@ use crate::trouble::Trouble;
 const PAGE_DELAY_MS: u64 = 200;
 /// While something is under way it waits longer: what is over by then need not be told.
 const PAGE_DELAY_BUSY_MS: u64 = 1_000;
-/// Pages of one state with the same troubles are so far apart at least: each message changes the page, and a neighbour
-/// can have IPv6 addresses come and go by router advertisements. Neither must fill the console.
+/// Pages of one state with troubles of the same kinds are so far apart at least: each message changes the page, and a
+/// neighbour can have IPv6 addresses come and go by router advertisements, use the box's address under ever other hardware
+/// addresses, and answer for time servers as often as it likes. None of it must fill the console.
 const PAGE_GAP_MS: u64 = 10_000;
+
+/// Whether these are the same troubles, whatever the details.
+fn are_alike(some: &[Trouble], others: &[Trouble]) -> bool {
+    some.iter().map(discriminant).eq(others.iter().map(discriminant))
+}
 
 impl Machine {
     pub(super) fn tick_page(&mut self, now_ms: u64) {
@@ -29,7 +37,7 @@ impl Machine {
             let mut due_ms = now_ms + delay_ms;
             if let Some((shown, troubles, shown_ms)) = &self.shown_state
                 && *shown == state
-                && *troubles == self.troubles()
+                && are_alike(troubles, &self.troubles())
             {
                 due_ms = due_ms.max(shown_ms + PAGE_GAP_MS);
             }
@@ -121,5 +129,23 @@ impl Machine {
             .chain(network)
             .chain(time)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_of_a_trouble_that_a_neighbour_decides_are_no_news() {
+        let conflict = |last| Trouble::AddressConflict {
+            address: [192, 0, 2, 1].into(),
+            mac: [2, 0, 0, 0, 0, last],
+        };
+        assert!(are_alike(&[conflict(1)], &[conflict(2)]));
+        assert!(are_alike(&[Trouble::NoTime(1)], &[Trouble::NoTime(2)]));
+        assert!(!are_alike(&[Trouble::NoCard], &[Trouble::NoCarrier]));
+        assert!(!are_alike(&[Trouble::NoCard], &[]));
+        assert!(!are_alike(&[], &[Trouble::NoCard]));
     }
 }
