@@ -89,6 +89,8 @@ impl Machine {
         }
         match ended.task {
             Task::BringUp => {
+                // One that was ended in the middle of either has not said that it is over.
+                (self.is_erasing, self.is_updating) = (false, false);
                 self.storage.ended(ended.failure);
                 if self.storage.has_failed() {
                     self.settle();
