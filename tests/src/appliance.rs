@@ -181,6 +181,8 @@ pub struct Plan {
     pub disk_mib: Option<u64>,
     /// What its clock shows when it is turned on, as `1970-01-01`. A process has the clock of this computer.
     pub clock: Option<&'static str>,
+    /// A word more on its kernel's command line. A process has none.
+    pub kernel_word: Option<&'static str>,
 }
 
 impl Plan {
@@ -191,6 +193,7 @@ impl Plan {
             memory_mib: None,
             disk_mib: None,
             clock: None,
+            kernel_word: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! When a program that ended is started again, and when one that hangs is ended. Pure: time is an argument.
 
+use format::line::word;
+
 /// A program that ends for the first time is back almost at once: clients wait on its listening sockets meanwhile.
 pub(crate) const RESTART_DELAY_MS_MIN: u64 = 200;
 /// One that cannot run does not keep the processor from those that can.
@@ -12,8 +14,8 @@ pub(crate) const ENDS_TROUBLE: u32 = 3;
 pub(crate) const ENDS_MAX: usize = 5;
 /// … within so long a time are a program that cannot do its work (D21).
 pub(crate) const ENDS_WINDOW_MS: u64 = 600_000;
-/// It rests, and is tried again after this time.
-pub(crate) const REST_MS: u64 = 300_000;
+/// It rests, and is tried again after this time, unless `postolka.rest_seconds` on the kernel's command line says otherwise.
+const REST_SECONDS: u64 = 300;
 /// maild says `Alive` every 5 s; twelve in a row are missing when it is taken to hang.
 pub(crate) const ALIVE_MS_MAX: u64 = 60_000;
 /// From SIGABRT, which leaves a trace on the console, to SIGKILL.
@@ -57,7 +59,7 @@ impl Restarts {
 /// ```text
 ///           fifth end in ten minutes                   an end before STEADY_MS: on it goes
 ///   up ─────────────────────────────▶ resting ◀──────────────────────────────┐
-///    ▲                                   └── after REST_MS ──▶ it is tried ──┤
+///    ▲                                   └── after a rest ──▶ it is tried ──┤
 ///    └───────────────────────────────────────── it runs for STEADY_MS ───────┘
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,14 +69,20 @@ pub(crate) struct Crashes {
     is_resting: bool,
 }
 
+/// How long a program rests that does not stay up, by the kernel's command line.
+pub(crate) fn rest_ms(line: &str) -> u64 {
+    let seconds = word(line, "postolka.rest_seconds").and_then(|seconds| seconds.parse().ok());
+    seconds.unwrap_or(REST_SECONDS).saturating_mul(1000)
+}
+
 impl Crashes {
-    /// It ended after `ran_ms`. Gives the delay until it is to be tried again, if it is to rest.
-    pub(crate) fn ended(&mut self, ran_ms: u64, now_ms: u64) -> Option<u64> {
+    /// It ended after `ran_ms`; whether it is to rest.
+    pub(crate) fn ended(&mut self, ran_ms: u64, now_ms: u64) -> bool {
         self.runs(ran_ms);
         self.ends_ms.rotate_right(1);
         self.ends_ms[0] = Some(now_ms);
         self.is_resting |= self.of_late(now_ms) == ENDS_MAX;
-        self.is_resting.then_some(REST_MS)
+        self.is_resting
     }
 
     /// It has run for `ran_ms` by now. One that was tried and stays up begins anew.
@@ -169,10 +177,10 @@ mod tests {
     fn d21_the_fifth_end_in_ten_minutes_is_one_too_many() {
         let mut crashes = Crashes::default();
         for now_ms in [0, 100_000, 200_000, 300_000] {
-            assert_eq!(crashes.ended(90_000, now_ms), None);
+            assert!(!crashes.ended(90_000, now_ms));
         }
         assert_eq!((crashes.of_late(300_000), crashes.is_resting()), (4, false));
-        assert_eq!(crashes.ended(90_000, 599_999), Some(REST_MS));
+        assert!(crashes.ended(90_000, 599_999));
         assert!(crashes.is_resting());
     }
 
@@ -180,11 +188,11 @@ mod tests {
     fn five_ends_in_more_than_ten_minutes_are_five_ends() {
         let mut crashes = Crashes::default();
         for now_ms in [0, 100_000, 200_000, 300_000, 600_000] {
-            assert_eq!(crashes.ended(90_000, now_ms), None);
+            assert!(!crashes.ended(90_000, now_ms));
         }
         // The first is too long ago; the next makes five again.
         assert_eq!(crashes.of_late(600_000), 4);
-        assert_eq!(crashes.ended(10, 699_999), Some(REST_MS));
+        assert!(crashes.ended(10, 699_999));
     }
 
     #[test]
@@ -194,12 +202,12 @@ mod tests {
             crashes.ended(10, now_ms);
         }
         // Long after the ten minutes: one end is enough while nothing has shown that it is well.
-        assert_eq!(crashes.ended(STEADY_MS - 1, 2_000_000), Some(REST_MS));
+        assert!(crashes.ended(STEADY_MS - 1, 2_000_000));
         crashes.runs(STEADY_MS - 1);
         assert!(crashes.is_resting());
         crashes.runs(STEADY_MS);
         assert!(!crashes.is_resting());
-        assert_eq!(crashes.ended(STEADY_MS, 2_100_000), None);
+        assert!(!crashes.ended(STEADY_MS, 2_100_000));
     }
 
     #[test]
@@ -211,5 +219,12 @@ mod tests {
             Verdict::Fine { again_ms: 66_000 }
         );
         assert_eq!(judge(1000, Some(61_000), 66_000), Verdict::Kill);
+    }
+
+    #[test]
+    fn it_rests_five_minutes_unless_the_command_line_says_otherwise() {
+        assert_eq!(rest_ms("quiet"), 300_000);
+        assert_eq!(rest_ms("quiet postolka.rest_seconds=40"), 40_000);
+        assert_eq!(rest_ms("postolka.rest_seconds=soon"), 300_000);
     }
 }

@@ -125,6 +125,9 @@ impl BootedImage {
         if let Some(clock) = plan.clock {
             builder = builder.arguments(&["-rtc", &format!("base={clock}")]);
         }
+        if let Some(word) = plan.kernel_word {
+            builder = builder.kernel_words(word);
+        }
         let socket = folder.path().join("drill");
         if self.drill.is_some() {
             let arguments = drill::arguments(&socket);

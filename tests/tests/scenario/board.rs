@@ -216,7 +216,10 @@ fn a_second_five_seconds_and_ten_are_three_gestures(_stage: &dyn Stage) -> Outco
 /// again by itself.
 fn d21_a_maild_that_does_not_stay_up_is_not_waited_for(_stage: &dyn Stage) -> Outcome {
     const ENDS: usize = 5;
-    let mut booted = machine(&["anna"])?;
+    let mut plan = Plan::of(Office::for_names(["anna"]));
+    // Five minutes are too long for a test.
+    plan.kernel_word = Some("postolka.rest_seconds=40");
+    let mut booted = BootedImage::new()?.with_drill()?.machine(plan)?;
     booted.start()?;
     let count = wait_until_steady(&booted)?;
     let addr = booted.addr(Service::Smtp);
@@ -239,8 +242,8 @@ fn d21_a_maild_that_does_not_stay_up_is_not_waited_for(_stage: &dyn Stage) -> Ou
     );
     assert_eq!(booted.console().matches("LISTENING").count(), 1);
 
-    // Five minutes later.
-    let back = booted.on()?.console().wait_for_nth(2, "LISTENING", PATIENCE * 3);
+    // When it has rested.
+    let back = booted.on()?.console().wait_for_nth(2, "LISTENING", PATIENCE);
     back.map_err(|error| format!("it was not tried again: {error}"))?;
     Smtp::ehlo(addr)?.quit()?;
     let account = booted.office().accounts[0].clone();

@@ -274,16 +274,17 @@ impl Link {
     }
 
     /// No carrier: the address is of no use, and another network may be at the other end next time.
-    pub(super) fn stop(&mut self, network: &Network) {
+    pub(super) fn stop(&mut self, network: &Network, now_ms: u64) {
         self.withdraw(network);
         self.resolvers_6 = None;
         self.trouble = None;
-        self.end();
+        self.end(now_ms);
     }
 
     /// Has netd end, and no other started: the carrier is gone, or the card, or the box is on its way down.
-    pub(super) fn end(&mut self) {
-        (self.start_ms, self.kill_ms) = (None, None);
+    pub(super) fn end(&mut self, now_ms: u64) {
+        self.start_ms = None;
+        self.kill_ms = self.child.is_some().then_some(now_ms + STOP_MS);
         self.card.has_carrier = false;
         self.send_stop();
     }

@@ -21,9 +21,10 @@ use link::{Link, Orders};
 
 /// How long the console page waits for an address before it calls it trouble.
 pub(crate) const PATIENCE_MS: u64 = 10_000;
-/// So long after init began it is waited for somebody to say how the box gets its address. A disk or a stick that takes
+/// So long after init began it is waited for somebody to say how the box gets its address: longer than for sticks, which
+/// are given six seconds where there is USB, and a new file system. Most starts know after one or two. A disk that takes
 /// longer finds the box asking by DHCP, which is what most are set to.
-const SETTLE_MS: u64 = 3_000;
+const SETTLE_MS: u64 = 12_000;
 /// So long it is waited for maild to read a `postolka.toml`, which may say so.
 const PROVISION_MS: u64 = 15_000;
 
@@ -37,8 +38,9 @@ pub(crate) struct Links {
     is_announced: bool,
     /// How the box gets its address, as it was set.
     ipv4: Ipv4Settings,
-    /// From when on that counts as known.
+    /// From when on that counts as known, and whether it does.
     settled_ms: u64,
+    is_settled: bool,
     /// The addresses that IPv6 made by itself, as of the last change.
     ipv6: Vec<(String, IpAddr, u8)>,
     /// The DNS servers of all cards, as they are written down.
@@ -64,6 +66,7 @@ impl Links {
             is_announced: false,
             ipv4: Ipv4Settings::Dynamic,
             settled_ms: SETTLE_MS,
+            is_settled: false,
             ipv6: Vec::new(),
             resolvers: Vec::new(),
             events: Vec::new(),
@@ -80,7 +83,7 @@ impl Links {
         links.retain_mut(|link| {
             let stays = cards.iter().any(|card| card.index == link.card.index);
             if !stays {
-                link.stop(network);
+                link.stop(network, now_ms);
             }
             // A card that was pulled out is kept until its netd has ended, so that the end is told.
             stays || link.child.is_some()
@@ -94,7 +97,7 @@ impl Links {
                         // One that was told to stop and has not yet holds up the next.
                         link.signal(Signal::SIGKILL);
                     }
-                    (true, false) => link.stop(network),
+                    (true, false) => link.stop(network, now_ms),
                     _ => {}
                 }
                 continue;
@@ -111,7 +114,7 @@ impl Links {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, console: &mut Console, now_ms: u64) {
-        let is_settled = now_ms >= self.settled_ms;
+        self.is_settled = now_ms >= self.settled_ms;
         let chosen = self.chosen();
         let addresses = network::listed(&self.addresses());
         let orders = Orders {
@@ -126,7 +129,7 @@ impl Links {
                 &Ipv4Settings::Dynamic
             };
             link.expire(now_ms);
-            if is_settled {
+            if self.is_settled {
                 link.follow(ipv4, &self.network, now_ms);
                 link.start_if_due(ipv4, &orders, console, now_ms);
             }
@@ -258,9 +261,9 @@ impl Links {
     }
 
     /// On the way down: no netd is started any more.
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, now_ms: u64) {
         for link in &mut self.list {
-            link.end();
+            link.end(now_ms);
         }
     }
 
@@ -294,6 +297,10 @@ impl Links {
 
     /// What is wrong with the network, once there was time for it to come up.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
+        if !self.is_settled {
+            // Nobody was asked yet.
+            return None;
+        }
         let carriers: Vec<bool> = self.list.iter().map(|link| link.card.has_carrier).collect();
         let is_dynamic = self.ipv4 == Ipv4Settings::Dynamic;
         let of_links = self.list.iter().filter_map(Link::trouble);

@@ -31,9 +31,10 @@ use ports::Ports;
 use crate::child::{Child, Told, ending};
 use crate::console::Console;
 use crate::network;
+use crate::slot;
 use crate::spawn::{MAILD, kill_group, spawn};
 use crate::stick::Provision;
-use crate::supervise::{Crashes, Restarts, Verdict, judge};
+use crate::supervise::{Crashes, Restarts, Verdict, judge, rest_ms};
 use crate::trouble::Trouble;
 
 /// More than a control socket holds.
@@ -373,13 +374,17 @@ impl Mail {
     /// It has ended, or could not be started. Gives the time until it is to be tried again.
     fn delay_ms(&mut self, ran_ms: u64, now_ms: u64) -> u64 {
         let delay_ms = self.restarts.ended(ran_ms);
-        let rest_ms = self.crashes.ended(ran_ms, now_ms);
-        if rest_ms.is_some() {
+        let is_to_rest = self.crashes.ended(ran_ms, now_ms);
+        if is_to_rest {
             self.ports.close();
         }
         let ends = self.crashes.of_late(now_ms);
         self.events.push(Event::Ended(ends));
-        rest_ms.unwrap_or(delay_ms)
+        if is_to_rest {
+            rest_ms(&slot::command_line())
+        } else {
+            delay_ms
+        }
     }
 
     /// On the way down: asks maild to finish. It is not started again.

@@ -247,7 +247,7 @@ impl Machine {
         }
         self.shutdown = Some(Shutdown::begin(goal, self.now_ms()));
         self.mail.stop(STOP_MS);
-        self.links.stop();
+        self.links.stop(self.now_ms());
         // What they do is safe to be cut off at any moment: the power may go as well.
         self.workers.ask_to_end();
         self.show_page();

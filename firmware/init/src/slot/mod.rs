@@ -37,7 +37,8 @@ fn trial_ms_of(line: &str) -> u64 {
     seconds.unwrap_or(TRIAL_SECONDS).saturating_mul(1000)
 }
 
-fn command_line() -> String {
+/// What the kernel was started with.
+pub(crate) fn command_line() -> String {
     fs::read_to_string("/proc/cmdline").unwrap_or_default()
 }
 
