@@ -97,12 +97,13 @@ fn admit(web: &Knowledge, request: &Request) -> Result<(), (StatusCode, &'static
         .copied()
         .ok_or((StatusCode::INTERNAL_SERVER_ERROR, "fault"))?;
     if !web.claiming.is_claimed() && !place.has_neighbour(peer) {
-        tracing::info!(%peer, "turned away from the set-up page: not on a network of the box");
+        // Whoever does this does it often: the log on the card is not for that.
+        tracing::debug!(%peer, "turned away from the set-up page: not on a network of the box");
         return Err((StatusCode::FORBIDDEN, "not-a-neighbour"));
     }
     // RFC 9110 §9.2.1: what is not safe changes something.
     if !request.method().is_safe() && !same_origin::is_ours(request.headers(), &host) {
-        tracing::info!(%peer, "a form was refused that did not come from a page of the box");
+        tracing::debug!(%peer, "a form was refused that did not come from a page of the box");
         return Err((StatusCode::FORBIDDEN, "cross-site"));
     }
     Ok(())
