@@ -69,6 +69,10 @@ pub(crate) enum Error {
     #[error("{0} did not build (cargo's own words are above)")]
     Program(&'static str),
     #[error(
+        "the loader has {octets} octets, and may have {allowed}: see image/loader/README.md for what makes it large"
+    )]
+    LoaderTooLarge { octets: usize, allowed: usize },
+    #[error(
         "the date of the build is unknown: this is not a git checkout; set SOURCE_DATE_EPOCH to seconds since 1970"
     )]
     NoDate,

@@ -17,6 +17,10 @@ const TARGET: &str = "aarch64-unknown-uefi";
 /// cargo's profile, in the workspace's manifest.
 const PROFILE: &str = "loader";
 
+/// What the loader may have. It is read by firmware of all kinds, lies on each card unsigned and is never updated with the
+/// versions: what it cannot do cannot go wrong, and nobody puts a parser in by the way.
+const OCTETS_MAX: usize = 40 << 10;
+
 /// Builds the loader and gives its octets.
 pub(crate) fn loader(
     board: Board,
@@ -50,7 +54,21 @@ pub(crate) fn loader(
     if !status.success() {
         return Err(Error::Program("loader"));
     }
-    crate::read(&target.join(TARGET).join(PROFILE).join("loader.efi"))
+    within(crate::read(
+        &target.join(TARGET).join(PROFILE).join("loader.efi"),
+    )?)
+}
+
+/// The loader, if it is as small as it is to be.
+fn within(loader: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let octets = loader.len();
+    if octets > OCTETS_MAX {
+        return Err(Error::LoaderTooLarge {
+            octets,
+            allowed: OCTETS_MAX,
+        });
+    }
+    Ok(loader)
 }
 
 fn install_toolchain() -> Result<(), Error> {
@@ -76,4 +94,17 @@ fn install_toolchain() -> Result<(), Error> {
         TARGET,
     ];
     tool::output(Command::new("rustup").args(install), "rustup").map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_that_has_grown_over_its_goal_is_refused() {
+        assert!(matches!(within(vec![0; OCTETS_MAX]), Ok(loader) if loader.len() == OCTETS_MAX));
+        let refused = within(vec![0; OCTETS_MAX + 1]).map_err(|error| error.to_string());
+        let said = "the loader has 40961 octets, and may have 40960: ";
+        assert!(refused.is_err_and(|refused| refused.starts_with(said)));
+    }
 }

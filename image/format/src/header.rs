@@ -34,6 +34,7 @@ use sha2::{Digest, Sha256};
 
 use crate::board::Board;
 use crate::keys::{CERTIFICATE_OCTETS, Certificate, Roots, SIGNATURE_OCTETS, SigningKey, verify};
+use crate::line::Words;
 
 /// The header, and the unit that parts are filled to.
 pub const HEADER_OCTETS: usize = 4096;
@@ -418,7 +419,7 @@ impl fmt::Display for Refusal {
             Self::Empty => to.write_str("it is empty"),
             Self::NotASlot => to.write_str("it is no version of Postolka"),
             Self::Format => to.write_str("it has a format that is not known here"),
-            Self::Field(name) => write!(to, "its {name} is impossible"),
+            Self::Field(name) => write!(to, "its {} is impossible", Words(name)),
             Self::Untrusted => to.write_str("nobody whom this box trusts vouches for its key"),
             Self::Signature => to.write_str("its header was changed: the signature does not fit"),
             Self::Truncated => to.write_str("it is cut short"),

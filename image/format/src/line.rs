@@ -30,7 +30,7 @@ pub struct Boot {
 
 impl fmt::Display for Boot {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, " postolka.slot={}", self.slot.letter())?;
+        write!(to, " postolka.slot={}", Words(self.slot.letter()))?;
         match self.attempt {
             Attempt::Good => {}
             Attempt::Trial(number) => write!(to, " postolka.try={number}")?,
@@ -44,9 +44,20 @@ impl fmt::Display for Boot {
         write!(
             to,
             " postolka.board={} postolka.loader={}",
-            self.board.name(),
+            Words(self.board.name()),
             self.loader
         )
+    }
+}
+
+/// Words as they are, for what the loader prints: the display of a `str` can also fill and cut, and brings a kilobyte for that
+/// into the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words<'a>(pub &'a str);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.0)
     }
 }
 

@@ -4,6 +4,7 @@ use core::fmt;
 
 use format::boot::{Attempt, Event};
 use format::bootstate::{Copy, TRIES};
+use format::line::Words;
 use format::{Header, Refusal};
 
 /// An event, with what is known beside it.
@@ -42,7 +43,7 @@ impl fmt::Display for Line<'_> {
             Event::Starting(slot, attempt) => {
                 write!(to, "slot {slot}")?;
                 if let Some(header) = self.header {
-                    write!(to, ", {}", header.name)?;
+                    write!(to, ", {}", Words(&header.name))?;
                 }
                 match attempt {
                     Attempt::Good => {}

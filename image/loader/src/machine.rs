@@ -5,7 +5,7 @@ use format::bootstate::{COPY_OCTETS, Copy};
 use format::gpt::{Extent, Table, Which};
 use format::header::Part;
 use format::layout::{BOOTSTATE, place};
-use format::line::{Boot, LOADER};
+use format::line::{Boot, LOADER, Words};
 use format::{Fault, Needs, Refusal, Slot};
 
 use crate::console::say;
@@ -118,7 +118,7 @@ impl Media for Machine {
             return Fault::Load;
         };
         let kernel::NotStarted { step, status } = kernel::start(loaded.part(Part::Kernel), &options);
-        say!("slot {slot}: {step} (EFI status {:#x}).", status.0);
+        say!("slot {slot}: {} (EFI status {:#x}).", Words(step), status.0);
         Fault::Load
     }
 

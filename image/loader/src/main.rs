@@ -38,7 +38,7 @@ fn main() -> uefi::Status {
     }
     match machine::Machine::new() {
         Ok(mut machine) => format::boot::boot(&mut machine),
-        Err(why) => console::say!("{why}"),
+        Err(why) => console::say!("{}", format::line::Words(why)),
     }
     console::say!(
         "Nothing on this disk can be started. The next attempt is in {} seconds.",
