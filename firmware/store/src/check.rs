@@ -9,10 +9,8 @@ use crate::index::rows::{
     self, AccountRow, BlobPlace, BlobRow, Counts, MailboxRow, MessageRow, RedirectRow, Row,
 };
 use crate::index::{Backend, ReadTables, state};
-use crate::log::body::file_name;
-use crate::log::frames::{self, FrameAt, stored_octets};
+use crate::log::frames::{self, FrameAt};
 use crate::log::scan::{Position, Segments};
-use crate::log::segment;
 use crate::open::{Opened, found_index};
 use crate::replay::Replay;
 use crate::self_test::SELF_TEST;
@@ -306,18 +304,15 @@ fn check_blobs(
             format!("body {id} is counted {counted} times, {really} messages have it")
         });
         checked.expect(id < next_body, || format!("body {id} will be given again"));
-        let has_structure = tables.structure.get(id)?.is_some();
-        checked.expect(has_structure, || format!("body {id} has no structure"));
-        match row.place {
-            BlobPlace::File { number } => {
-                checked.expect(number < next_file, || {
-                    format!("body file {number} will be given again")
-                });
-            }
-            BlobPlace::Segment { number, .. } if stored_octets(&row.frames) > 0 => {
-                *live.entry(number).or_default() += stored_octets(&row.frames);
-            }
-            BlobPlace::Segment { .. } => (),
+        let structure_octets = tables.structure.get(id)?.map(|row| row.value().len());
+        checked.expect(structure_octets.is_some(), || {
+            format!("body {id} has no structure")
+        });
+        *live.entry(row.home).or_default() += row.live_octets(structure_octets.unwrap_or_default());
+        if let BlobPlace::File { number } = row.place {
+            checked.expect(number < next_file, || {
+                format!("body file {number} will be given again")
+            });
         }
         check_body(shared, id, &row, checked);
     }
@@ -341,8 +336,8 @@ pub(crate) fn check_first_frame(shared: &Shared, row: &BlobRow) -> Result<u64, S
     let Some(frame) = row.frames.first() else {
         return Ok(0);
     };
-    let (name, offset) = place(row);
-    let file = shared.files.get(&*shared.storage, &name, row.place);
+    let (name, offset) = row.file();
+    let file = shared.files.get(&*shared.storage, row);
     let file = file.map_err(StoreError::io(name.clone()))?;
     let at = FrameAt {
         place: 0,
@@ -355,17 +350,9 @@ pub(crate) fn check_first_frame(shared: &Shared, row: &BlobRow) -> Result<u64, S
     Ok(octets.len() as u64)
 }
 
-/// The file that holds a body, and where in it the body begins.
-fn place(row: &BlobRow) -> (String, u64) {
-    match row.place {
-        BlobPlace::Segment { number, offset } => (segment::name(number), offset),
-        BlobPlace::File { number } => (file_name(number), 0),
-    }
-}
-
 fn check_body(shared: &Shared, id: u64, row: &BlobRow, checked: &mut Checked) {
-    let (name, offset) = place(row);
-    let file = match shared.files.get(&*shared.storage, &name, row.place) {
+    let (name, offset) = row.file();
+    let file = match shared.files.get(&*shared.storage, row) {
         Ok(file) => file,
         Err(error) => return checked.expect(false, || format!("body {id}: {name}: {error}")),
     };

@@ -1,11 +1,10 @@
 //! Bringing the index up to the log, and what is found on the way.
 
 use crate::error::StoreError;
-use crate::index::apply::{Effects, RecordAt, apply, relocate};
+use crate::index::apply::{Effects, RecordAt, apply, describe_anew};
 use crate::index::rows::counter;
 use crate::index::{self, Tables, state};
 use crate::log::batch::{Batch, BatchAt, FoundRecord};
-use crate::log::record::Mutation;
 use crate::log::scan::{Position, Segment, Segments};
 use crate::log::seal::Sealer;
 use crate::log::segment::{self, Header};
@@ -294,21 +293,14 @@ pub(crate) fn copy_tail(
     transaction.set_durability(Durability::None)?;
     let mut tables = Tables::open(&transaction)?;
     for record in batch.records(&*file, &sealer) {
-        if let FoundRecord::Mutation {
-            mutation: Mutation::Append(appended),
-            body_at,
-        } = record.map_err(io())?
-        {
-            let body_at = body_at - batch.at.offset + BLOCK_OCTETS;
-            relocate(
-                &appended,
-                RecordAt {
-                    segment: header.number,
-                    body_at,
-                },
-                &mut tables,
-            )?;
-        }
+        let FoundRecord::Mutation { mutation, body_at } = record.map_err(io())? else {
+            continue;
+        };
+        let at = RecordAt {
+            segment: header.number,
+            body_at: body_at - batch.at.offset + BLOCK_OCTETS,
+        };
+        describe_anew(mutation.bodies(), at, &mut tables)?;
     }
     drop(tables);
     set_position(&transaction, batch.at.number, header.number, end)?;

@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::index::Tables;
 use crate::log::body::SealedBody;
-use crate::log::record::Mutation;
+use crate::log::record::{Mutation, Relocated};
 use tokio::sync::oneshot;
 
 /// The most octets of bodies that one record holds; larger bodies have files of their own. It bounds
@@ -22,6 +22,27 @@ pub(crate) trait Request: Send + 'static {
     /// The bodies of the new messages, in the order in which the mutation names them.
     fn bodies(&self) -> Vec<&SealedBody> {
         Vec::new()
+    }
+
+    /// The octets that stand behind the mutation in the batch, in pieces.
+    fn stored<'q>(&'q self, _mutation: &Mutation) -> Vec<&'q [u8]> {
+        self.bodies().into_iter().map(SealedBody::batch_octets).collect()
+    }
+
+    /// How many octets [`Request::stored`] has, at most.
+    fn stored_octets(&self) -> u64 {
+        let octets = |body: &SealedBody| body.batch_octets().len() as u64;
+        self.bodies().into_iter().map(octets).sum()
+    }
+
+    /// Whether a new segment is to begin with this request.
+    fn begins_segment(&self) -> bool {
+        false
+    }
+
+    /// Whether a checkpoint is to come before the answer.
+    fn wants_checkpoint(&self) -> bool {
+        false
     }
 
     /// As [`Request::bodies`].
@@ -47,6 +68,37 @@ impl Request for Pulse {
     }
 }
 
+/// Asks for a checkpoint: the index is durable when it is answered, unless the disk is full.
+pub(crate) struct Checkpoint;
+
+impl Request for Checkpoint {
+    type Reply = ();
+
+    fn decide(&self, _tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        Ok((None, ()))
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        true
+    }
+}
+
+/// Ends the segment that is being filled: what was written before is in sealed segments when it is answered. Its
+/// record, which says nothing, is the first of the new one, so that the index has its place there.
+pub(crate) struct SealSegment;
+
+impl Request for SealSegment {
+    type Reply = ();
+
+    fn decide(&self, _tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        Ok((Some(Mutation::Relocate(Relocated { bodies: Vec::new() })), ()))
+    }
+
+    fn begins_segment(&self) -> bool {
+        true
+    }
+}
+
 /// A request on its way, whatever its type.
 pub(crate) trait Job: Send {
     /// Octets that it adds to a batch.
@@ -54,8 +106,14 @@ pub(crate) trait Job: Send {
     /// Decides it. `None`: nothing is to be written. An error is one of the index, and so not of this request
     /// alone.
     fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Result<Option<Mutation>, StoreError>;
-    /// The octets that go into the batch.
-    fn bodies(&self) -> Vec<&[u8]>;
+    /// The octets that go into the batch behind `mutation`, which it was decided to be.
+    fn stored<'j>(&'j self, mutation: &Mutation) -> Vec<&'j [u8]>;
+    /// As [`Request::needs_room`].
+    fn needs_room(&self) -> bool;
+    /// As [`Request::begins_segment`].
+    fn begins_segment(&self) -> bool;
+    /// As [`Request::wants_checkpoint`].
+    fn wants_checkpoint(&self) -> bool;
     /// A record that names its bodies may be on the disk.
     fn keep_bodies(&mut self);
     /// Takes back what was decided: it was not written.
@@ -83,11 +141,7 @@ impl<Q: Request> Pending<Q> {
 
 impl<Q: Request> Job for Pending<Q> {
     fn body_octets(&self) -> u64 {
-        self.request
-            .bodies()
-            .iter()
-            .map(|body| body.batch_octets().len() as u64)
-            .sum()
+        self.request.stored_octets()
     }
 
     fn decide(&mut self, tables: &Tables<'_>, is_low: bool) -> Result<Option<Mutation>, StoreError> {
@@ -109,12 +163,20 @@ impl<Q: Request> Job for Pending<Q> {
         Ok(mutation)
     }
 
-    fn bodies(&self) -> Vec<&[u8]> {
-        self.request
-            .bodies()
-            .into_iter()
-            .map(SealedBody::batch_octets)
-            .collect()
+    fn stored<'j>(&'j self, mutation: &Mutation) -> Vec<&'j [u8]> {
+        self.request.stored(mutation)
+    }
+
+    fn needs_room(&self) -> bool {
+        self.request.needs_room()
+    }
+
+    fn begins_segment(&self) -> bool {
+        self.request.begins_segment()
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.request.wants_checkpoint()
     }
 
     fn keep_bodies(&mut self) {

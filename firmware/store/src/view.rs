@@ -4,9 +4,8 @@ use crate::account::{Account, Redirect};
 use crate::check;
 use crate::error::StoreError;
 use crate::index::ReadTables;
-use crate::index::rows::{self, AccountRow, BlobPlace, MailboxRow, MessageRow, RedirectRow};
-use crate::log::body::{BodyReader, file_name};
-use crate::log::segment;
+use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow, RedirectRow};
+use crate::log::body::BodyReader;
 use crate::mailbox::{Mailbox, Status};
 use crate::shared::Shared;
 use mail::{AccountId, Address, Domain, Flags, InternalDate, MailboxId, MailboxName, ModSeq, Uid};
@@ -239,11 +238,8 @@ impl View {
     pub fn body(&self, message: &Message) -> Result<BodyReader, StoreError> {
         let (_, row) =
             rows::get_blob(&self.tables.blob, message.body)?.ok_or(StoreError::IndexRow { table: "blob" })?;
-        let (name, offset) = match row.place {
-            BlobPlace::Segment { number, offset } => (segment::name(number), offset),
-            BlobPlace::File { number } => (file_name(number), 0),
-        };
-        let file = match self.shared.files.get(&*self.shared.storage, &name, row.place) {
+        let (name, offset) = row.file();
+        let file = match self.shared.files.get(&*self.shared.storage, &row) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let now = self.shared.read()?;

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 /// Raised when a table or a row changes its shape: an index of another format is made anew.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 
 /// The name of the index file.
 pub(crate) const FILE: &str = "index.redb";
@@ -80,7 +80,7 @@ tables! {
     blob BLOB ("blob"): u64 => (u32, &'static [u8]);
     /// Body → what delivery and IMAP know of it.
     structure STRUCTURE ("structure"): u64 => &'static [u8];
-    /// Segment → stored octets of bodies that some message still has.
+    /// Segment → octets of it that some message still needs ([`rows::BlobRow::live_octets`]).
     segstat SEGSTAT ("segstat"): u64 => u64;
 }
 

@@ -1,8 +1,10 @@
 //! The rows that are more than a number: postcard, with a version octet in front.
 
 use crate::error::StoreError;
-use crate::log::frames::Frame;
+use crate::log::body::file_name;
+use crate::log::frames::{Frame, stored_octets};
 use crate::log::record::SpecialUse;
+use crate::log::segment;
 use mail::{
     AccountId, Address, Flags, InternalDate, Keyword, MailboxName, ModSeq, SystemFlags, Uid, UidValidity,
 };
@@ -86,16 +88,42 @@ row!(MessageRow in "msg" v 1);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BlobRow {
+    /// The segment whose record tells of the body, for one in a file too.
+    pub(crate) home: u64,
     pub(crate) place: BlobPlace,
     pub(crate) octets: u64,
     pub(crate) frames: Vec<Frame>,
 }
-row!(BlobRow in "blob" v 1);
+row!(BlobRow in "blob" v 2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum BlobPlace {
-    Segment { number: u64, offset: u64 },
+    /// In its home.
+    Segment { offset: u64 },
+    /// In a file of its own, from its first octet on.
     File { number: u64 },
+}
+
+impl BlobRow {
+    /// The name of the file that holds the body, and where in it the body begins.
+    pub(crate) fn file(&self) -> (String, u64) {
+        match self.place {
+            BlobPlace::Segment { offset } => (segment::name(self.home), offset),
+            BlobPlace::File { number } => (file_name(number), 0),
+        }
+    }
+
+    /// How much of its home is needed for the body: its octets, unless they are in a file, and their description.
+    pub(crate) fn live_octets(&self, structure_octets: usize) -> u64 {
+        /// What postcard makes of a frame, and of the rest, at most.
+        const FRAME_OCTETS: u64 = 18;
+        const REST_OCTETS: u64 = 32;
+        let stored = match self.place {
+            BlobPlace::Segment { .. } => stored_octets(&self.frames),
+            BlobPlace::File { .. } => 0,
+        };
+        stored + structure_octets as u64 + FRAME_OCTETS * self.frames.len() as u64 + REST_OCTETS
+    }
 }
 
 /// Reads a row of octets by its key.

@@ -22,10 +22,13 @@ pub struct Plan {
     /// The power is cut in this call: what it was to write may have reached the disk in part, what it
     /// was to sync is not synced.
     pub cut_at: Option<u64>,
-    /// This call fails with the error. A write has then written its first half, and what a sync was to
-    /// make durable never becomes so, though a later sync says that it is.
+    /// This call fails with the error. A write has then written nothing, its first half, or all, and what a
+    /// sync was to make durable never becomes so, though a later sync says that it is.
     pub fail_at: Option<(u64, io::ErrorKind)>,
-    /// Syncs of files whose name begins so, or of the folder `folder NAME`, do nothing: for seeing that
+    /// Keep what a cut in each call would leave, and go on: [`Sim::take_cuts`]. So one course is cut
+    /// everywhere without being run for each cut.
+    pub keeps_cuts: bool,
+    /// Syncs of files whose name begins so, or of just the folder `folder NAME`, do nothing: for seeing that
     /// a test notices.
     pub ignored_syncs: Option<&'static str>,
     /// Syncs of files whose name begins so fail, as in `fail_at`.
@@ -70,8 +73,30 @@ struct Disk {
     /// Changes of names that are not durable, with their folder.
     pending_names: Vec<(String, NameChange)>,
     /// What the next power-on finds.
-    after_cut: Option<BTreeMap<String, Vec<u8>>>,
-    folders_after_cut: BTreeSet<String>,
+    after_cut: Option<Image>,
+    cuts: Vec<Cut>,
+}
+
+/// What is on a disk without power.
+#[derive(Clone, Debug, Default)]
+struct Image {
+    files: BTreeMap<String, Vec<u8>>,
+    folders: BTreeSet<String>,
+}
+
+/// What a cut would have left.
+#[derive(Debug)]
+pub struct Cut {
+    /// The call in which it would have been.
+    pub call: u64,
+    image: Image,
+}
+
+impl Cut {
+    /// The disk after the power comes back.
+    pub fn reboot(&self, seed: u64) -> Sim {
+        self.image.clone().boot(seed)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -187,33 +212,14 @@ impl Sim {
     pub fn reboot(&self, seed: u64) -> Sim {
         let mut disk = self.disk();
         if disk.after_cut.is_none() {
-            disk.cut();
+            disk.after_cut = Some(disk.image(None));
         }
-        let files = disk.after_cut.clone().expect("it was cut above");
-        let mut next = Disk {
-            random: seed,
-            folders: disk.folders_after_cut.clone(),
-            durable_folders: disk.folders_after_cut.clone(),
-            ..Disk::default()
-        };
-        for (name, content) in files {
-            let node = next.next_node;
-            next.next_node += 1;
-            next.nodes.insert(
-                node,
-                Node {
-                    pages: (0..content.len().div_ceil(PAGE_OCTETS)).collect(),
-                    live: content.clone(),
-                    durable: content,
-                    pending: Vec::new(),
-                },
-            );
-            next.names.insert(name.clone(), node);
-            next.durable_names.insert(name, node);
-        }
-        Sim {
-            disk: Arc::new(Mutex::new(next)),
-        }
+        disk.after_cut.clone().expect("it was cut above").boot(seed)
+    }
+
+    /// What cuts in the calls since the last time would have left ([`Plan::keeps_cuts`]).
+    pub fn take_cuts(&self) -> Vec<Cut> {
+        std::mem::take(&mut self.disk().cuts)
     }
 
     /// Changes octets of a file behind everyone's back.
@@ -249,22 +255,61 @@ impl Sim {
     }
 }
 
-impl Disk {
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+impl Image {
+    fn boot(self, seed: u64) -> Sim {
+        let mut next = Disk {
+            random: seed,
+            durable_folders: self.folders.clone(),
+            folders: self.folders,
+            ..Disk::default()
+        };
+        for (name, content) in self.files {
+            let node = next.next_node;
+            next.next_node += 1;
+            next.nodes.insert(
+                node,
+                Node {
+                    pages: (0..content.len().div_ceil(PAGE_OCTETS)).collect(),
+                    live: content.clone(),
+                    durable: content,
+                    pending: Vec::new(),
+                },
+            );
+            next.names.insert(name.clone(), node);
+            next.durable_names.insert(name, node);
+        }
+        Sim {
+            disk: Arc::new(Mutex::new(next)),
+        }
     }
+}
 
+/// SplitMix64.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Disk {
     /// Counts a call and says whether it goes wrong.
     fn call(&mut self) -> io::Result<()> {
+        self.call_with(None)
+    }
+
+    /// As [`Disk::call`]; the change to a node may reach the disk in part.
+    fn call_with(&mut self, under_way: Option<(u64, &Pending)>) -> io::Result<()> {
         self.alive()?;
         self.counted.calls += 1;
-        if self.plan.cut_at == Some(self.counted.calls) {
-            self.cut();
+        let call = self.counted.calls;
+        if self.plan.keeps_cuts {
+            let image = self.image(under_way);
+            self.cuts.push(Cut { call, image });
+        }
+        if self.plan.cut_at == Some(call) {
+            self.after_cut = Some(self.image(under_way));
             return Err(power_cut());
         }
         match self.plan.fail_at {
@@ -281,21 +326,22 @@ impl Disk {
         }
     }
 
-    /// Decides what is left.
-    fn cut(&mut self) {
+    /// Decides what a cut leaves.
+    fn image(&self, under_way: Option<(u64, &Pending)>) -> Image {
         // Nothing else may have asked for a number: each call has a fate of its own.
-        self.random ^= self.counted.calls.wrapping_mul(0xa076_1d64_78bd_642f);
+        let mut state = self.random ^ self.counted.calls.wrapping_mul(0xa076_1d64_78bd_642f);
+        let mut random = || random(&mut state);
         // Sometimes nothing more got to the disk, sometimes all, mostly some.
-        let survives_of_8 = [0, 1, 4, 7, 8][place(self.random() % 5)];
-        let piece_octets = if self.random().is_multiple_of(2) {
+        let survives_of_8 = [0, 1, 4, 7, 8][place(random() % 5)];
+        let piece_octets = if random().is_multiple_of(2) {
             512
         } else {
             4096
         };
         let mut names = self.durable_names.clone();
-        for (_, change) in std::mem::take(&mut self.pending_names) {
-            if self.random() % 8 < survives_of_8 {
-                match change {
+        for (_, change) in &self.pending_names {
+            if random() % 8 < survives_of_8 {
+                match change.clone() {
                     NameChange::Set(name, node) => _ = names.insert(name, node),
                     NameChange::Unset(name) => _ = names.remove(&name),
                     NameChange::Renamed(from, to, node) => {
@@ -308,20 +354,21 @@ impl Disk {
         let mut files = BTreeMap::new();
         for (name, node) in names {
             let mut content = self.nodes[&node].durable.clone();
-            for pending in self.nodes[&node].pending.clone() {
+            let last = under_way.filter(|(of, _)| *of == node).map(|(_, pending)| pending);
+            for pending in self.nodes[&node].pending.iter().chain(last) {
                 match pending {
                     Pending::Length(_) => {
-                        if self.random() % 8 < survives_of_8 {
+                        if random() % 8 < survives_of_8 {
                             pending.apply(&mut content);
                         }
                     }
                     Pending::Write(offset, octets) => {
                         let mut from = 0;
                         while from < octets.len() {
-                            let to = ((offset + from) / piece_octets + 1) * piece_octets - offset;
+                            let to = ((offset + from) / piece_octets + 1) * piece_octets - *offset;
                             let to = to.min(octets.len());
-                            if self.random() % 8 < survives_of_8 {
-                                write(&mut content, offset + from, &octets[from..to]);
+                            if random() % 8 < survives_of_8 {
+                                write(&mut content, *offset + from, &octets[from..to]);
                             }
                             from = to;
                         }
@@ -337,13 +384,12 @@ impl Disk {
             .cloned()
             .collect::<Vec<_>>()
         {
-            if self.random() % 8 < survives_of_8 {
+            if random() % 8 < survives_of_8 {
                 folders.insert(folder);
             }
         }
         files.retain(|name, _| folders.contains(&folder_of(name)));
-        self.folders_after_cut = folders;
-        self.after_cut = Some(files);
+        Image { files, folders }
     }
 
     fn used_octets(&self) -> u64 {
@@ -362,9 +408,13 @@ impl Disk {
     }
 
     fn ignores_sync_of(&self, name: &str) -> bool {
-        self.plan
-            .ignored_syncs
-            .is_some_and(|prefix| name.starts_with(prefix))
+        self.plan.ignored_syncs.is_some_and(|ignored| {
+            if name.starts_with("folder ") {
+                name == ignored
+            } else {
+                name.starts_with(ignored)
+            }
+        })
     }
 }
 
@@ -497,7 +547,7 @@ impl Storage for Sim {
     fn fill_random(&self, octets: &mut [u8]) -> io::Result<()> {
         let mut disk = self.disk();
         for octet in octets {
-            *octet = disk.random().to_le_bytes()[0];
+            *octet = random(&mut disk.random).to_le_bytes()[0];
         }
         Ok(())
     }
@@ -534,24 +584,22 @@ impl SimFile {
         if let Pending::Write(_, octets) = &pending {
             disk.counted.octets_written += octets.len() as u64;
         }
-        let is_last = disk.plan.cut_at == Some(disk.counted.calls + 1);
-        if is_last {
-            // It may have been under way.
-            disk.nodes
-                .get_mut(&self.node)
-                .expect("open files have nodes")
-                .pending
-                .push(pending.clone());
-        }
-        let result = disk.call();
+        let result = disk.call_with(Some((self.node, &pending)));
+        let part_of_2 = if result.is_err() {
+            random(&mut disk.random) % 3
+        } else {
+            2
+        };
+        let is_cut = disk.after_cut.is_some();
         let node = disk.nodes.get_mut(&self.node).expect("open files have nodes");
         match (result, pending) {
             (Ok(()), pending) => {
                 node.change(pending);
                 Ok(())
             }
-            (Err(error), Pending::Write(offset, octets)) if !is_last => {
-                node.change(Pending::Write(offset, octets[..octets.len() / 2].to_vec()));
+            (Err(error), Pending::Write(offset, octets)) if !is_cut => {
+                let written = octets.len() * place(part_of_2) / 2;
+                node.change(Pending::Write(offset, octets[..written].to_vec()));
                 Err(error)
             }
             (Err(error), _) => Err(error),

@@ -2,8 +2,11 @@
 
 mod basics;
 mod damage;
+mod describe;
 mod failures;
+mod fixtures;
 mod kill;
+mod model;
 mod panics;
 mod power_cut;
 mod self_test;

@@ -81,7 +81,7 @@ impl Direct {
         reply.try_recv().unwrap()
     }
 
-    fn body(&self, octets: &[u8]) -> Result<SealedBody, StoreError> {
+    pub(crate) fn body(&self, octets: &[u8]) -> Result<SealedBody, StoreError> {
         let mut body = self.shared.bodies.writer();
         body.write(octets)?;
         body.seal()
@@ -124,7 +124,7 @@ impl Dice {
         (self.0 >> 33) % below
     }
 
-    fn pick<T: Clone>(&mut self, list: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, list: &[T]) -> Option<T> {
         let below = u64::try_from(list.len()).unwrap();
         if below == 0 {
             None

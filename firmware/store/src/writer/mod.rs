@@ -7,6 +7,8 @@
 //! - After a write or sync that failed in an unknown way nothing is written until the store is opened
 //!   again. A failed sync is never tried again: the kernel may have dropped the octets and call the
 //!   second one good. An index that failed is removed: the log can do without it.
+//! - A full disk is not a failure: what needs room is refused, what frees some gets the ballast, and a checkpoint
+//!   without room is put off.
 
 pub(crate) mod queue;
 
@@ -14,8 +16,10 @@ use crate::error::StoreError;
 use crate::index::apply::{Effects, RecordAt, apply};
 use crate::index::rows;
 use crate::index::{self, STATE, Tables, state};
+use crate::Options;
 use crate::log::batch::{BatchAt, BatchBuilder};
 use crate::log::body;
+use crate::log::scan::Position;
 use crate::log::segment::{self, Header, NotCreated};
 use crate::log::{BLOCK_OCTETS, next_block};
 use crate::request::Job;
@@ -31,6 +35,12 @@ use std::time::{Duration, Instant};
 /// A checkpoint comes after this much log at the latest: it bounds what an open replays, and what redb
 /// holds back between two durable commits.
 const CHECKPOINT_LOG_OCTETS: u64 = 64 * 1024 * 1024;
+/// What a checkpoint may write: this, and so much for each octet of the log since the last (a change of a flag is a
+/// block of log, and a path to the leaf in each of several tables); never more than redb's cache.
+const CHECKPOINT_OCTETS_MIN: u64 = 1024 * 1024;
+const CHECKPOINT_OCTETS_PER_LOG_OCTET: u64 = 64;
+/// Octets of the index that may wait for room before every request is refused.
+const INDEX_HELD_OCTETS_MAX: usize = 4 * 1024 * 1024;
 
 /// Where the log goes on.
 #[derive(Debug)]
@@ -88,7 +98,11 @@ pub(crate) struct Writer {
     database: Arc<Database>,
     log: LogEnd,
     checkpoint_interval: Duration,
+    /// The most that a checkpoint writes.
+    checkpoint_octets_max: u64,
+    /// When the last checkpoint was made, or put off.
     checkpointed_at: Instant,
+    is_checkpoint_put_off: bool,
     /// Octets of log that the last checkpoint does not have; 0: it has all.
     log_octets_since: u64,
     stopped: Option<String>,
@@ -99,14 +113,16 @@ impl Writer {
         shared: Arc<Shared>,
         database: Arc<Database>,
         log: LogEnd,
-        checkpoint_interval: Duration,
+        options: &Options,
     ) -> Writer {
         Writer {
             shared,
             database,
             log,
-            checkpoint_interval,
+            checkpoint_interval: options.checkpoint_interval,
+            checkpoint_octets_max: options.index_cache_octets as u64,
             checkpointed_at: Instant::now(),
+            is_checkpoint_put_off: false,
             log_octets_since: 0,
             stopped: None,
         }
@@ -136,7 +152,7 @@ impl Writer {
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        self.log_octets_since > CHECKPOINT_LOG_OCTETS
+        (self.log_octets_since > CHECKPOINT_LOG_OCTETS && !self.is_checkpoint_put_off)
             || (self.log_octets_since > 0 && self.checkpointed_at.elapsed() >= self.checkpoint_interval)
     }
 
@@ -145,11 +161,12 @@ impl Writer {
         if self.stopped.is_none() {
             match self.write(&mut jobs) {
                 Ok(()) => (),
-                // Also those that were refused, or had nothing to do: they may have been so because of
-                // one before them that has not happened.
-                Err(Failure::Full) => jobs.iter_mut().for_each(|job| job.fail(StoreError::Full)),
+                Err(Failure::Full) => self.write_without_mail(&mut jobs),
                 Err(Failure::Unknown(error)) => self.stop(&error),
             }
+        }
+        if jobs.iter().any(|job| job.wants_checkpoint()) {
+            self.checkpoint();
         }
         if let Some(reason) = &self.stopped {
             for job in &mut jobs {
@@ -161,6 +178,27 @@ impl Writer {
         for job in jobs {
             job.answer();
         }
+    }
+
+    /// There was no room. What needs it is refused; for the others, which free some or are an administrator's, the
+    /// ballast is given up (D9).
+    fn write_without_mail(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        let (mut mail, mut others): (Vec<_>, Vec<_>) =
+            std::mem::take(jobs).into_iter().partition(|job| job.needs_room());
+        mail.iter_mut().for_each(|job| job.fail(StoreError::Full));
+        self.shared.wakes.wake();
+        if !others.is_empty() {
+            self.shared.space.release_ballast();
+            match self.write(&mut others) {
+                Ok(()) => (),
+                // Also those that were refused, or had nothing to do: they may have been so because of
+                // one before them that has not happened.
+                Err(Failure::Full) => others.iter_mut().for_each(|job| job.fail(StoreError::Full)),
+                Err(Failure::Unknown(error)) => self.stop(&error),
+            }
+        }
+        jobs.append(&mut mail);
+        jobs.append(&mut others);
     }
 
     fn stop(&mut self, error: &StoreError) {
@@ -178,8 +216,12 @@ impl Writer {
     }
 
     fn write(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        if self.shared.index_file.held_octets() > INDEX_HELD_OCTETS_MAX {
+            return Err(Failure::Full);
+        }
         let asked_octets = jobs.iter().map(|job| job.body_octets()).sum();
-        self.make_room(asked_octets)?;
+        let begins_segment = jobs.iter().any(|job| job.begins_segment());
+        self.make_room(asked_octets, begins_segment)?;
         let active = self.log.active.as_ref().expect("make_room made one");
         let at = BatchAt {
             segment: active.number,
@@ -198,7 +240,7 @@ impl Writer {
             let Some(mutation) = job.decide(&tables, is_low)? else {
                 continue;
             };
-            let body_at = batch.push(&mutation, job.bodies().into_iter());
+            let body_at = batch.push(&mutation, job.stored(&mutation).into_iter());
             let at = RecordAt {
                 segment: at.segment,
                 body_at,
@@ -245,14 +287,18 @@ impl Writer {
         if has_freed {
             self.shared.space.freed();
         }
+        if self.shared.space.is_low() {
+            self.shared.wakes.wake();
+        }
         Ok(())
     }
 
-    /// Sees to it that there is a segment with room for a batch.
-    fn make_room(&mut self, octets: u64) -> Result<(), Failure> {
+    /// Sees to it that there is a segment with room for a batch; one with nothing in it if it `begins_segment`.
+    fn make_room(&mut self, octets: u64, begins_segment: bool) -> Result<(), Failure> {
         let limit = self.log.segment_octets;
         let has_room = |active: &ActiveSegment| {
-            active.offset <= BLOCK_OCTETS || active.offset.saturating_add(octets) <= limit
+            let fits = !begins_segment && active.offset.saturating_add(octets) <= limit;
+            active.offset <= BLOCK_OCTETS || fits
         };
         if self.log.active.as_ref().is_some_and(has_room) {
             return Ok(());
@@ -274,6 +320,8 @@ impl Writer {
             file,
             offset: BLOCK_OCTETS,
         });
+        // One more is sealed.
+        self.shared.wakes.wake();
         Ok(())
     }
 
@@ -294,29 +342,56 @@ impl Writer {
         }
     }
 
-    /// Makes the index durable up to here, so that the next open replays from here.
+    /// Makes the index durable up to here, so that the next open replays from here. On a full disk that is put off:
+    /// the log is longer for so long, and nothing else.
     pub(crate) fn checkpoint(&mut self) {
         if self.stopped.is_some() {
             return;
         }
+        self.checkpointed_at = Instant::now();
+        if !self.has_room_for_checkpoint() {
+            if !std::mem::replace(&mut self.is_checkpoint_put_off, true) {
+                tracing::warn!("the disk is full; the index is written when there is room");
+            }
+            return;
+        }
+        if std::mem::take(&mut self.is_checkpoint_put_off) {
+            tracing::info!("there is room again; the index is written");
+        }
         match checkpoint(&self.database) {
-            Ok(()) => {
-                self.checkpointed_at = Instant::now();
+            Ok(position) => {
                 self.log_octets_since = 0;
+                if let Ok(mut durable) = self.shared.durable.lock() {
+                    *durable = position;
+                }
             }
             Err(error) => self.stop(&error),
         }
+    }
+
+    /// Whether a checkpoint would find the room that it needs. redb takes a sync that fails for the end.
+    fn has_room_for_checkpoint(&self) -> bool {
+        let octets = CHECKPOINT_OCTETS_MIN + CHECKPOINT_OCTETS_PER_LOG_OCTET * self.log_octets_since;
+        self.shared.space.has_room_for(octets.min(self.checkpoint_octets_max))
+            && self.shared.index_file.held_octets() == 0
     }
 }
 
 /// Commits what the index has, durably and in two phases (redb's advice where input may be hostile),
 /// with what it needs to open quickly after a power cut.
-pub(crate) fn checkpoint(database: &Database) -> Result<(), StoreError> {
+pub(crate) fn checkpoint(database: &Database) -> Result<Position, StoreError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_quick_repair(true);
+    let table = transaction.open_table(STATE)?;
+    let position = Position {
+        batch: rows::counter(&table, state::BATCH)?,
+        segment: rows::counter(&table, state::SEGMENT)?,
+        offset: rows::counter(&table, state::OFFSET)?,
+    };
+    drop(table);
     transaction.commit()?;
-    Ok(())
+    Ok(position)
 }
 
 /// Notes in the index how far it has come in the log.

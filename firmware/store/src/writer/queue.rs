@@ -4,7 +4,7 @@ use crate::request::Job;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 /// Requests that may wait; who comes later waits outside, holding what it holds already.
 const WAITING_MAX: usize = 1024;
@@ -36,6 +36,14 @@ pub(crate) enum Taken {
     Closed,
 }
 
+/// Why a request was not sent.
+pub(crate) enum NotSent {
+    /// Many wait. Here it is again.
+    NoRoom(Box<dyn Job>),
+    /// The queue is closed.
+    Closed,
+}
+
 impl Queue {
     pub(crate) fn new() -> Queue {
         Queue {
@@ -60,6 +68,24 @@ impl Queue {
         let mut state = self.state();
         if state.is_closed {
             return Err(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// As [`Queue::send`], for a thread that is in no hurry.
+    pub(crate) fn try_send(&self, job: Box<dyn Job>) -> Result<(), NotSent> {
+        let permit = match self.room.try_acquire() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => return Err(NotSent::NoRoom(job)),
+            Err(TryAcquireError::Closed) => return Err(NotSent::Closed),
+        };
+        permit.forget();
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(NotSent::Closed);
         }
         state.jobs.push_back(job);
         drop(state);

@@ -1,6 +1,10 @@
-//! Room on the disk: refuse new mail while there is still enough for everything else (S8, D9).
+//! Room on the disk: refuse new mail while there is still enough for everything else (S8, D9), and keep a ballast for
+//! the day on which somebody else took that, too.
+
+mod ballast;
 
 use crate::storage::Storage;
+use ballast::Ballast;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -24,15 +28,22 @@ pub(crate) struct SpaceWatch {
     storage: Arc<dyn Storage>,
     reserve_octets: u64,
     known: Mutex<Option<(Instant, u64)>>,
+    ballast: Ballast,
 }
 
 impl SpaceWatch {
-    pub(crate) fn new(storage: Arc<dyn Storage>, reserve_octets: u64) -> Arc<SpaceWatch> {
-        Arc::new(SpaceWatch {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        reserve_octets: u64,
+        ballast_octets: u64,
+    ) -> io::Result<Arc<SpaceWatch>> {
+        let ballast = Ballast::find(&*storage, ballast_octets)?;
+        Ok(Arc::new(SpaceWatch {
             storage,
             reserve_octets,
             known: Mutex::new(None),
-        })
+            ballast,
+        }))
     }
 
     /// Whether the free room has shrunk into the reserve.
@@ -61,7 +72,38 @@ impl SpaceWatch {
         }
     }
 
-    fn free_octets(&self) -> u64 {
+    /// Whether there are `octets` free; the ballast makes room for them if need be.
+    pub(crate) fn has_room_for(&self, octets: u64) -> bool {
+        self.freed();
+        self.free_octets() >= octets || (self.release_ballast() && self.free_octets() >= octets)
+    }
+
+    /// Gives up the ballast, if it is there: the disk is full, and what is to be done must be done. Whether there is
+    /// more room now.
+    pub(crate) fn release_ballast(&self) -> bool {
+        let is_released = self.ballast.release(&*self.storage);
+        if is_released {
+            self.freed();
+        }
+        is_released
+    }
+
+    /// Makes a piece of the ballast that is not there, if it may have the room. Whether more is to be made.
+    pub(crate) fn restore_ballast(&self) -> io::Result<bool> {
+        let wanted = self.ballast.missing_octets();
+        if wanted == 0 || self.is_low_with(2 * wanted) {
+            return Ok(false);
+        }
+        self.written(wanted);
+        self.ballast.grow(&*self.storage)
+    }
+
+    /// Octets of the ballast that are on the disk.
+    pub(crate) fn ballast_octets(&self) -> u64 {
+        self.ballast.octets()
+    }
+
+    pub(crate) fn free_octets(&self) -> u64 {
         let Ok(mut known) = self.known.lock() else {
             return 0;
         };

@@ -1,0 +1,36 @@
+//! The table that is printed.
+
+use crate::Failure;
+use std::io::{Write, stdout};
+use std::path::Path;
+
+pub(crate) struct Table;
+
+impl Table {
+    pub(crate) fn new(folder: &Path) -> Result<Table, Failure> {
+        let threads = std::thread::available_parallelism()?;
+        writeln!(stdout(), "on {}, {threads} processors", folder.display())?;
+        Ok(Table)
+    }
+
+    pub(crate) fn heading(&mut self, name: &str) -> Result<(), Failure> {
+        Ok(writeln!(stdout(), "\n{name}")?)
+    }
+
+    /// A figure of the store, and the same of something plain; `None`: there is nothing to compare it with.
+    pub(crate) fn line(
+        &mut self,
+        what: &str,
+        figure: f64,
+        unit: &str,
+        baseline: Option<(&str, f64)>,
+    ) -> Result<(), Failure> {
+        let digits = if figure < 10.0 { 2 } else { 0 };
+        let mut line = format!("  {what:34} {figure:>9.digits$} {unit:14}");
+        if let Some((name, than)) = baseline {
+            let ratio = figure / than;
+            line += &format!(" {ratio:>6.2} times {name} ({than:.digits$})");
+        }
+        Ok(writeln!(stdout(), "{}", line.trim_end())?)
+    }
+}
