@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::index::rows::{
     self, AccountRow, BlobPlace, BlobRow, Counts, MailboxRow, MessageRow, RedirectRow, Row,
 };
-use crate::index::{Backend, ReadTables, state};
+use crate::index::{Backend, IndexFile, ReadTables, state};
 use crate::log::frames::{self, FrameAt};
 use crate::log::scan::{Position, Segments};
 use crate::open::{Opened, found_index};
@@ -108,6 +108,7 @@ type SumsByMailbox = BTreeMap<u32, Sums>;
 type RefsByBody = BTreeMap<u64, u32>;
 
 pub(crate) fn check(shared: &Shared) -> Result<Checked, StoreError> {
+    let _segments_stay = shared.segments_stay.lock();
     let tables = shared.read()?;
     let mut checked = Checked::default();
     let (sums, refs) = check_messages(&tables, &mut checked)?;
@@ -391,7 +392,7 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
     let compare = || {
         let database = Database::builder()
             .set_cache_size(4 * 1024 * 1024)
-            .create_with_backend(Backend(file))?;
+            .create_with_backend(Backend(IndexFile::new(file, None)))?;
         found_index(&database, &identity)?;
         let mut opened = Opened::default();
         let mut replay = Replay {

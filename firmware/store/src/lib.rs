@@ -4,7 +4,11 @@ mod account;
 mod changes;
 mod check;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
+mod keeper;
 mod log;
 mod mailbox;
 mod message;
@@ -64,6 +68,9 @@ pub struct Options {
     pub segment_octets: Option<u64>,
     /// The free room below which new mail is refused; `None`: three segments and 32 MiB.
     pub reserve_octets: Option<u64>,
+    /// The room that is held by a file that is removed when the disk is full to the last octet; `None`: a
+    /// sixty-fourth of the disk, 1 MiB to 16 MiB.
+    pub ballast_octets: Option<u64>,
     /// When bodies on their way in hold more than this in memory together, they go to disk in smaller
     /// pieces.
     pub body_memory_octets: usize,
@@ -77,6 +84,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(5),
             segment_octets: None,
             reserve_octets: None,
+            ballast_octets: None,
             body_memory_octets: 16 * MIB,
         }
     }

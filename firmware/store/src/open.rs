@@ -10,7 +10,8 @@ use crate::changes::Changes;
 use crate::check;
 use crate::error::StoreError;
 use crate::index::rows::{BlobPlace, BlobRow, Row, counter};
-use crate::index::{self, Backend, Tables, state};
+use crate::index::{self, Backend, IndexFile, Tables, state};
+use crate::keeper::{Findings, Wakes};
 use crate::log::body::{Bodies, file_name};
 use crate::log::record::{Mutation, Stepped};
 use crate::log::scan::{Position, Segment, Segments};
@@ -19,7 +20,7 @@ use crate::log::segment::{self, Header};
 use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS, next_block};
 use crate::replay::{Damage, Replay, copy_tail};
 use crate::request::{Pending, Request};
-use crate::shared::{OpenSegments, Shared};
+use crate::shared::{OpenSegments, Readers, Shared};
 use crate::space::SpaceWatch;
 use crate::storage::Storage;
 use crate::writer::queue::Queue;
@@ -81,8 +82,10 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     // What was being made when the power went: a segment, or the index of a check.
     remove_if_there(&*storage, SEGMENTS, segment::UNFINISHED)?;
     remove_if_there(&*storage, "", check::COMPARED)?;
+    let (space, segment_octets) = space(&storage, options)?;
     let (segments, identity) = find_log(&storage, &mut opened)?;
-    let (database, position) = open_index(&storage, &identity, options, doubt, &mut opened)?;
+    let (database, index_file, position) =
+        open_index(&storage, &space, &identity, options, doubt, &mut opened)?;
     compare_ends(&segments, position, &mut opened);
     let Replayed { log, lost_up_to } =
         bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
@@ -93,10 +96,9 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         keep_body_files(&database, next_file)?;
     }
     sweep(&*storage, &database, &mut opened)?;
-    checkpoint(&database)?;
+    let durable = checkpoint(&database)?;
     remove_if_there(&*storage, "", index::SUSPECT)?;
 
-    let (space, segment_octets) = space(&storage, options)?;
     let sealer = Sealer::new(&identity);
     let bodies = Bodies::new(
         Arc::clone(&storage),
@@ -110,6 +112,12 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         identity,
         sealer,
         database: Mutex::new(Some(Arc::clone(&database))),
+        index_file,
+        durable: Mutex::new(durable),
+        readers: Arc::new(Readers::default()),
+        segments_stay: Mutex::default(),
+        wakes: Wakes::default(),
+        findings: Findings::default(),
         bodies,
         files: OpenSegments::default(),
         changes: Changes::default(),
@@ -121,7 +129,7 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         segment_octets,
         ..log
     };
-    let mut writer = Writer::new(Arc::clone(&shared), database, log, options.checkpoint_interval);
+    let mut writer = Writer::new(Arc::clone(&shared), database, log, options);
     if let Some(damaged_batch) = lost_up_to {
         step(&mut writer, damaged_batch)?;
     }
@@ -141,10 +149,14 @@ fn space(storage: &Arc<dyn Storage>, options: &Options) -> Result<(Arc<SpaceWatc
     let reserve_octets = options
         .reserve_octets
         .unwrap_or(3 * segment_octets + RESERVE_OCTETS);
-    Ok((
-        SpaceWatch::new(Arc::clone(storage), reserve_octets),
-        segment_octets,
-    ))
+    let ballast_octets = options
+        .ballast_octets
+        .unwrap_or_else(|| ballast_octets(room.total_octets));
+    let space = SpaceWatch::new(Arc::clone(storage), reserve_octets, ballast_octets);
+    let space = space.map_err(StoreError::io(""))?;
+    // Opening writes, too: a new segment, the index. Without room it has that of the ballast (D9).
+    space.has_room_for(ballast_octets);
+    Ok((space, segment_octets))
 }
 
 /// The log must not be shorter than the index knows it.
@@ -241,6 +253,12 @@ fn bring_up(
 /// Kept free besides three segments: the index grows, and so do the body files on their way in.
 const RESERVE_OCTETS: u64 = 32 * 1024 * 1024;
 
+/// Held for the day on which the disk is full.
+fn ballast_octets(total_octets: u64) -> u64 {
+    const MIB: u64 = 1024 * 1024;
+    (total_octets / 64).clamp(MIB, 16 * MIB)
+}
+
 /// A thirty-second of the disk, so that a small one is not filled by a few segments of which little is
 /// live; at most 64 MiB.
 fn segment_octets(total_octets: u64) -> u64 {
@@ -320,7 +338,7 @@ fn index_has_accounts(storage: &dyn Storage) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
-    let Ok(database) = Database::builder().create_with_backend(Backend(file)) else {
+    let Ok(database) = Database::builder().create_with_backend(Backend(IndexFile::new(file, None))) else {
         return Ok(false);
     };
     let accounts = database
@@ -334,11 +352,12 @@ fn index_has_accounts(storage: &dyn Storage) -> Result<bool, StoreError> {
 /// Opens the index, or makes an empty one if it cannot be used. Says how far it is in the log.
 fn open_index(
     storage: &Arc<dyn Storage>,
+    space: &Arc<SpaceWatch>,
     identity: &Identity,
     options: &Options,
     doubt: Option<String>,
     opened: &mut Opened,
-) -> Result<(Database, Position), StoreError> {
+) -> Result<(Database, Arc<IndexFile>, Position), StoreError> {
     let builder = || {
         let mut builder = Database::builder();
         builder.set_cache_size(options.index_cache_octets);
@@ -349,13 +368,14 @@ fn open_index(
         tracing::warn!("the writer panicked; the index is verified");
     }
     if has(&**storage, index::FILE)? {
-        let open = || -> Result<Option<(Database, Position)>, StoreError> {
+        let open = || -> Result<Option<(Database, Arc<IndexFile>, Position)>, StoreError> {
             let file = storage.open(index::FILE).map_err(StoreError::io(index::FILE))?;
+            let file = IndexFile::new(file, Some(Arc::clone(space)));
             let database = builder()
                 .set_check_integrity_on_open(is_suspect)
-                .create_with_backend(Backend(file))?;
+                .create_with_backend(Backend(Arc::clone(&file)))?;
             let position = position_of(&database, identity)?;
-            Ok(position.map(|position| (database, position)))
+            Ok(position.map(|position| (database, file, position)))
         };
         // Whatever it says, the log can do without it.
         let reason = match doubt {
@@ -373,11 +393,12 @@ fn open_index(
         opened.index_rebuilt = Some("it was missing".to_owned());
     }
     let file = storage.create(index::FILE).map_err(StoreError::io(index::FILE))?;
-    let database = builder().create_with_backend(Backend(file))?;
+    let file = IndexFile::new(file, Some(Arc::clone(space)));
+    let database = builder().create_with_backend(Backend(Arc::clone(&file)))?;
     found_index(&database, identity)?;
     // Not for safety: were the name lost, the index would have to be made again.
     storage.sync_folder("").map_err(StoreError::io(""))?;
-    Ok((database, Position::default()))
+    Ok((database, file, Position::default()))
 }
 
 /// Writes what an index has before any record.

@@ -3,11 +3,10 @@
 use crate::account::{Account, Redirect};
 use crate::check;
 use crate::error::StoreError;
-use crate::index::ReadTables;
 use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow, RedirectRow};
 use crate::log::body::BodyReader;
 use crate::mailbox::{Mailbox, Status};
-use crate::shared::Shared;
+use crate::shared::{Reading, Shared};
 use mail::{AccountId, Address, Domain, Flags, InternalDate, MailboxId, MailboxName, ModSeq, Uid};
 use redb::{ReadableTable, ReadableTableMetadata};
 use std::io;
@@ -19,7 +18,7 @@ use std::sync::Arc;
 /// keeps what it sees.
 pub struct View {
     shared: Arc<Shared>,
-    tables: ReadTables,
+    tables: Reading,
 }
 
 /// What SELECT needs to know of a message; no message is read for it.

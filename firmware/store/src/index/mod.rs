@@ -5,7 +5,7 @@ pub(crate) mod apply;
 mod backend;
 pub(crate) mod rows;
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, IndexFile};
 
 use crate::error::StoreError;
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};

@@ -12,11 +12,11 @@
 
 pub(crate) mod queue;
 
+use crate::Options;
 use crate::error::StoreError;
 use crate::index::apply::{Effects, RecordAt, apply};
 use crate::index::rows;
 use crate::index::{self, STATE, Tables, state};
-use crate::Options;
 use crate::log::batch::{BatchAt, BatchBuilder};
 use crate::log::body;
 use crate::log::scan::Position;
