@@ -132,7 +132,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Trouble> {
     let mut builder = machine(options, &image, &disk)?
         .memory(options.memory_mib)
         .snapshot(options.snapshot)
-        .network(Network::Open)
+        .network(if options.is_offline {
+            Network::Closed
+        } else {
+            Network::Open
+        })
         .echo();
     if !files.is_empty() {
         builder = builder.stick(&Stick::prepare(&folder.path().join("stick.img"), &files)?);

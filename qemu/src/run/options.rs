@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) is_unclaimed: bool,
     /// A firmware update for the box's stick.
     pub(crate) update: Option<PathBuf>,
+    /// From inside nothing beyond this computer is reached.
+    pub(crate) is_offline: bool,
     pub(crate) kernel_log: bool,
     pub(crate) release: bool,
     pub(crate) no_build: bool,
@@ -74,6 +76,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
         provision: None,
         is_unclaimed: false,
         update: None,
+        is_offline: false,
         kernel_log: false,
         release: false,
         no_build: false,
@@ -99,6 +102,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, OptionError
             "--unclaimed" => options.is_unclaimed = true,
             "--fresh" => options.fresh = true,
             "--snapshot" => options.snapshot = true,
+            "--offline" => options.is_offline = true,
             "--kernel-log" => options.kernel_log = true,
             "--release" => options.release = true,
             "--no-build" => options.no_build = true,
