@@ -1,5 +1,10 @@
 //! The scenarios on the image in an emulated machine, and those that need one: button, power, disk, memory.
 
+/// What a scenario prints stands under its name: several run at once.
+macro_rules! println {
+    ($($text:tt)*) => { e2e::runner::tell(format_args!($($text)*)) };
+}
+
 mod scenario;
 
 #[path = "scenario/board.rs"]
@@ -25,6 +30,9 @@ use std::sync::Arc;
 use e2e::Stage;
 use e2e::stage::BootedImage;
 
+/// How many machines run at once, on the two cores that a computer has at least.
+const MACHINES: usize = 3;
+
 fn main() -> ExitCode {
     let stage: Arc<dyn Stage> = match BootedImage::new() {
         Ok(stage) => Arc::new(stage),
@@ -35,17 +43,19 @@ fn main() -> ExitCode {
     };
     e2e::runner::main(
         &stage,
+        // Those of their own boxes begin in this order; the longest are not to be the last.
         [
-            scenario::both_stages(),
-            board::scenarios(),
-            machine::scenarios(),
-            sandbox::scenarios(),
-            boot_chain::scenarios(),
             update::scenarios(),
-            data_disk::scenarios(),
+            board::scenarios(),
             network::scenarios(),
             clock::scenarios(),
+            boot_chain::scenarios(),
+            machine::scenarios(),
+            sandbox::scenarios(),
+            scenario::both_stages(),
+            data_disk::scenarios(),
         ]
         .concat(),
+        MACHINES,
     )
 }

@@ -1,5 +1,10 @@
 //! The scenarios on the mail process of this computer, and those that only make sense there.
 
+/// What a scenario prints stands under its name: several run at once.
+macro_rules! println {
+    ($($text:tt)*) => { e2e::runner::tell(format_args!($($text)*)) };
+}
+
 mod scenario;
 
 #[path = "scenario/hostile.rs"]
@@ -23,5 +28,6 @@ fn main() -> ExitCode {
             hostile::scenarios(),
         ]
         .concat(),
+        1,
     )
 }

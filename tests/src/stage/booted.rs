@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use format::Slot;
@@ -434,23 +435,17 @@ impl Appliance for Booted {
         if self.machine.is_some() {
             return Err(io::Error::other("it is on"));
         }
-        // On the ports of the first start, so that clients find the box again.
-        let mut builder = self.builder.clone();
-        for port in Service::ALL.into_iter().map(Service::port).chain(OTHER_PORTS) {
-            let host = self
-                .forwarded(port)
-                .map_or(HostPort::Free, |addr| HostPort::At(addr.port()));
-            builder = builder.forward(port, host);
+        if self.ports.is_empty() {
+            let guests = Service::ALL.into_iter().map(Service::port).chain(OTHER_PORTS);
+            self.ports = guests
+                .map(|guest| Ok((guest, port_for_a_box()?)))
+                .collect::<io::Result<_>>()?;
         }
+        // At each start on the ports of the first, so that clients find the box again.
+        let forward =
+            |builder: Builder, (guest, host): &(u16, u16)| builder.forward(*guest, HostPort::At(*host));
+        let builder = self.ports.iter().fold(self.builder.clone(), forward);
         let machine = builder.start().map_err(io::Error::other)?;
-        let mut ports = Vec::new();
-        for port in Service::ALL.into_iter().map(Service::port).chain(OTHER_PORTS) {
-            let host = machine
-                .port(port)
-                .ok_or_else(|| io::Error::other("QEMU forwards too few ports"))?;
-            ports.push((port, host));
-        }
-        self.ports = ports;
         let listens = machine.console().wait_for("LISTENING", PATIENCE).map(drop);
         self.machine = Some(machine);
         listens.map_err(io::Error::other)?;
@@ -499,6 +494,25 @@ impl Appliance for Booted {
         listening.sort_unstable();
         Ok(listening)
     }
+}
+
+/// A port of this computer that is a box's from now on, whether it is on or not.
+///
+/// One that the kernel chose would be somebody else's as soon as the power is cut: another box's, or a client's of one of the many
+/// connections that the tests open. So these lie below what it chooses from (`ip_local_port_range`: from 32768), and no two
+/// boxes of this process get the same one.
+fn port_for_a_box() -> io::Result<u16> {
+    const FIRST: u16 = 12_000;
+    /// So many of a run lie beside those of another run, which has another process number.
+    const OF_A_RUN: u16 = 2_000;
+    const RUNS: u16 = 10;
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let run = u16::try_from(std::process::id() % u32::from(RUNS)).unwrap_or_default();
+    let wanted = next.unwrap_or(FIRST + run * OF_A_RUN);
+    let port = qemu::free_from(wanted).ok_or_else(|| io::Error::other("no port is free"))?;
+    *next = Some(port + 1);
+    Ok(port)
 }
 
 /// The digits of all words like `0F:A3:…`, one behind the other: a fingerprint takes two lines of the console page.

@@ -3,12 +3,13 @@
 //! The image is not changed. A program (`drill/drill.rs`) is appended to its initial file system, and the kernel is told
 //! to start that first; see there. A second one (`drill/saboteur.rs`) is what a version that does not come up is made of.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hostile;
 use crate::client::PATIENCE;
@@ -19,9 +20,8 @@ use crate::tool;
 /// # Errors
 /// The drill does not compile, or a file cannot be written.
 pub(super) fn initrd_with_drill(initrd: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let program = compile("drill", folder)?;
     let mut octets = fs::read(initrd)?;
-    append(&mut octets, "drill", &fs::read(program)?);
+    append(&mut octets, "drill", &compiled("drill")?);
     let path = folder.join("initrd");
     fs::write(&path, octets)?;
     Ok(path)
@@ -32,9 +32,14 @@ pub(super) fn initrd_with_drill(initrd: &Path, folder: &Path) -> io::Result<Path
 /// # Errors
 /// It does not compile.
 pub(super) fn add_hostile(initrd: &Path, program: &str) -> io::Result<()> {
-    let built = hostile::build(program, hostile::Place::Box)?;
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let built = {
+        // Two scenarios that want the same would write one file.
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::read(hostile::build(program, hostile::Place::Box)?)?
+    };
     let mut octets = fs::read(initrd)?;
-    append(&mut octets, &format!("{program}-hostile"), &fs::read(built)?);
+    append(&mut octets, &format!("{program}-hostile"), &built);
     fs::write(initrd, octets)
 }
 
@@ -43,17 +48,25 @@ pub(super) fn add_hostile(initrd: &Path, program: &str) -> io::Result<()> {
 /// # Errors
 /// It does not compile.
 pub(crate) fn saboteur(initrd: &mut Vec<u8>, name: &str) -> io::Result<()> {
-    static COMPILED: Mutex<Option<Vec<u8>>> = Mutex::new(None);
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    let program = if let Some(program) = compiled.take() {
-        program
-    } else {
-        let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
-        fs::read(compile("saboteur", folder.path())?)?
-    };
-    append(initrd, name, &program);
-    *compiled = Some(program);
+    append(initrd, name, &compiled("saboteur")?);
     Ok(())
+}
+
+/// A program of the folder `drill`, compiled for the box when somebody wants it first.
+///
+/// # Errors
+/// It does not compile.
+fn compiled(name: &'static str) -> io::Result<Arc<[u8]>> {
+    static COMPILED: Mutex<BTreeMap<&str, Arc<[u8]>>> = Mutex::new(BTreeMap::new());
+    // Whoever wants the same meanwhile waits.
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(program) = compiled.get(name) {
+        return Ok(Arc::clone(program));
+    }
+    let folder = tempfile::Builder::new().prefix("postolka-").tempdir()?;
+    let program: Arc<[u8]> = fs::read(compile(name, folder.path())?)?.into();
+    compiled.insert(name, Arc::clone(&program));
+    Ok(program)
 }
 
 /// Compiles a program of the folder `drill` for the box; gives where it lies in `folder`.

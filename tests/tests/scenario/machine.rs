@@ -16,11 +16,12 @@ e2e::scenarios![; own
     d21_a_killed_maild_is_a_pause_and_not_a_refusal,
     d13_a_box_without_a_clock_takes_mail,
     d43_the_programs_have_no_power,
-    it_works_in_256_mib,
     the_disk_grows_when_it_is_larger,
     d9_a_full_disk_refuses_mail_and_recovers,
     a_box_without_a_disk_says_so,
     a_wrong_provisioning_file_is_told_on_the_console,
+    ; alone
+    it_works_in_256_mib,
 ];
 
 fn the_power_button_stops_it_and_the_mail_is_there(_stage: &dyn Stage) -> Outcome {

@@ -11,8 +11,9 @@ use e2e::{Appliance, Imap, Office, Plan, Service, Stage};
 e2e::scenarios![; own
     d43_the_sandbox_of_maild_holds,
     d43_the_sandbox_of_netd_holds,
-    d20_a_maild_that_hangs_is_ended_and_the_mail_is_there,
     d20_an_init_that_hangs_is_reset_by_the_watchdog,
+    ; alone
+    d20_a_maild_that_hangs_is_ended_and_the_mail_is_there,
     d16_a_thousand_idle_connections_in_256_mib,
     an_idle_box_sleeps,
 ];
