@@ -1,10 +1,11 @@
 //! The disk of a box that starts from power-on: what lies below the mail, as somebody sees it who takes the card out.
 
-use std::io;
+use std::io::{self, Cursor, Write};
 
+use fatfs::{FileSystem, FsOptions};
 use format::bootstate::{COPY_OCTETS, Copy, Found};
 use format::gpt::Table;
-use format::layout::{BOOTSTATE, DATA, place};
+use format::layout::{BOOTSTATE, DATA, ESP, place};
 use format::{Slot, State};
 use qemu::Disk;
 
@@ -79,6 +80,23 @@ impl Card<'_> {
     pub fn try_in_b(&self, version: &[u8]) -> io::Result<()> {
         self.put(Slot::B, version)?;
         self.remember(|state| state.install(Slot::B))
+    }
+
+    /// Puts a file on the partition that the firmware reads, as somebody does who has the card in their computer. One that is
+    /// there is replaced.
+    ///
+    /// # Errors
+    /// The partition cannot be read or written, or has no room for it.
+    pub fn put_on_esp(&self, name: &str, octets: &[u8]) -> io::Result<()> {
+        let mut partition = vec![0; usize::try_from(ESP.octets).map_err(io::Error::other)?];
+        self.read(ESP.start, &mut partition)?;
+        let volume = FileSystem::new(Cursor::new(partition.as_mut_slice()), FsOptions::new())?;
+        let mut file = volume.root_dir().create_file(name)?;
+        file.truncate()?;
+        file.write_all(octets)?;
+        drop(file);
+        volume.unmount()?;
+        self.write(ESP.start, &partition)
     }
 
     /// Damages a copy of the bootstate as a torn write does: its second half is old.
