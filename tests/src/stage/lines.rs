@@ -56,13 +56,35 @@ impl Lines {
     /// Waits until a line behind `mark` is `wanted`, and gives what stands between. `None` when the streams end
     /// or the time is over before.
     pub(super) fn wait_for(&self, mark: usize, wanted: &str, within: Duration) -> Option<String> {
+        self.wait(mark, within, |said| {
+            let at = said.find(&format!("{wanted}\n"))?;
+            Some(said[..at].to_owned())
+        })
+    }
+
+    /// Waits until a whole line behind `mark` has `wanted` in it; gives that line, and the mark behind it. `None` as above.
+    pub(super) fn wait_for_line(
+        &self,
+        mark: usize,
+        wanted: &str,
+        within: Duration,
+    ) -> Option<(String, usize)> {
+        self.wait(mark, within, |said| {
+            let at = said.find(wanted)?;
+            let start = said[..at].rfind('\n').map_or(0, |end| end + 1);
+            let end = at + said[at..].find('\n')?;
+            Some((said[start..end].trim().to_owned(), mark + end + 1))
+        })
+    }
+
+    /// Waits until something is found in what was said behind `mark`.
+    fn wait<T>(&self, mark: usize, within: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let until = Instant::now() + within;
         let (state, changed) = &*self.shared;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let said = state.text.get(mark..).unwrap_or_default();
-            if let Some(at) = said.find(&format!("{wanted}\n")) {
-                return Some(said[..at].to_owned());
+            if let Some(found) = find(state.text.get(mark..).unwrap_or_default()) {
+                return Some(found);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || state.open_streams == 0 {

@@ -6,11 +6,13 @@ mod flashed;
 mod host;
 mod hostile;
 mod lines;
+mod qemu_run;
 
 pub use booted::{Booted, BootedImage};
 pub(crate) use drill::saboteur;
 pub use flashed::Card;
 pub use host::{HostProcess, Running, resident_octets};
+pub use qemu_run::QemuRun;
 
 /// The services that a box announced, as `smtp 127.0.0.1:40025` lines.
 fn announced(text: &str) -> Vec<(crate::Service, std::net::SocketAddr)> {

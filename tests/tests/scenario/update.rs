@@ -1,5 +1,6 @@
 //! A box that is updated, from a stick: what is taken, what is refused, and that the plug may be pulled at any moment.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use e2e::appliance::SENDER;
@@ -7,16 +8,17 @@ use e2e::mail::{own_prefix, short_message};
 use e2e::random::{self, Random};
 use e2e::runner::Outcome;
 use e2e::slot::Version;
-use e2e::stage::{Booted, BootedImage};
+use e2e::stage::{Booted, BootedImage, Card, QemuRun};
 use e2e::{Account, Appliance, Office, Plan, Stage};
 use format::Slot;
 use format::bootstate::Fault;
 use format::layout::SLOT_B;
-use qemu::Firmware;
+use qemu::{Disk, Firmware};
 
 e2e::scenarios![; own
     d24_updates_are_taken_found_good_and_kept_in_both_directions,
     d24_a_version_that_never_finds_itself_good_goes_back_by_itself,
+    d24_qemu_run_brings_its_box_to_another_version,
     d26_an_update_that_is_not_right_is_refused_in_a_sentence_and_nothing_is_written,
     d24_the_plug_is_pulled_at_any_moment_of_an_update_and_the_mail_is_there,
 ];
@@ -58,16 +60,16 @@ fn has_mail(booted: &Booted, account: &Account, message: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Waits until the disk says that a slot is good: the box itself does not print it.
 fn becomes_good(booted: &Booted, slot: Slot) -> Outcome {
+    wait_until_good(booted.card(), slot, || booted.console())
+}
+
+/// Waits until the disk says that a slot is good: the box itself does not print it.
+fn wait_until_good(card: Card<'_>, slot: Slot, console: impl Fn() -> String) -> Outcome {
     let until = Instant::now() + Duration::from_secs(120);
-    while !booted
-        .card()
-        .bootstate()
-        .is_ok_and(|state| state.slot(slot).is_good)
-    {
+    while !card.bootstate().is_ok_and(|state| state.slot(slot).is_good) {
         if Instant::now() > until {
-            return Err(format!("slot {slot} has not become good:\n{}", booted.console()).into());
+            return Err(format!("slot {slot} has not become good:\n{}", console()).into());
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -164,6 +166,43 @@ fn d26_an_update_that_is_not_right_is_refused_in_a_sentence_and_nothing_is_writt
         assert!(state.slot(Slot::A).is_good, "{word}: {state:?}");
         assert!(other_slot(&booted)? == before, "{word}: the slot was written to");
     }
+    Ok(())
+}
+
+/// D24, as somebody tries it at a desk: `qemu/run --update FILE`, and once more without.
+fn d24_qemu_run_brings_its_box_to_another_version(_stage: &dyn Stage) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (disk, update) = (file("disk.img"), file("new.update"));
+    let built = Version::built()?;
+    let next = built.clone().later(1);
+    std::fs::write(&update, next.pack()?)?;
+    let name = next.name();
+
+    let mut run = QemuRun::start(folder.path(), &["--disk", &disk, "--update", &update])?;
+    run.says(&format!("The box gets {name} on its stick."))?;
+    run.says("slot A, ")?;
+    run.says(&format!("slot B, {name}, try 1 of 3"))?;
+    run.says("The box is up. On this computer:")?;
+    // It is kept once the box has found that it works. The disk is read while the box runs, as somebody may who looks.
+    let card = Disk::open(Path::new(&disk))?;
+    wait_until_good(Card(&card), Slot::B, || run.text())?;
+    let (status, said) = run.interrupt()?;
+    assert!(
+        status.success() && said.contains("The box is off."),
+        "{status}:\n{said}"
+    );
+
+    let mut run = QemuRun::start(folder.path(), &["--disk", &disk])?;
+    run.says(&format!("The disk starts {name}, and the last build is "))?;
+    let line = run.says("slot B, ")?;
+    assert!(line.contains(&name) && !line.contains("try"), "{line}");
+    run.says("The box is up. On this computer:")?;
+    let (status, said) = run.interrupt()?;
+    assert!(
+        status.success() && said.contains("The box is off."),
+        "{status}:\n{said}"
+    );
     Ok(())
 }
 
