@@ -15,6 +15,7 @@ use crate::cable::Cable;
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::forgetful::ForgetfulDisk;
 use crate::machine::Machine;
 use crate::plain::Plain;
 use crate::plan::{Network, Plan, Reset, Start};
@@ -64,6 +65,15 @@ impl Builder {
     #[must_use]
     pub fn disk(mut self, disk: &Disk) -> Self {
         self.plan.disk = Some(disk.path().to_owned());
+        self.plan.disk_is_served = false;
+        self
+    }
+
+    /// The same with a disk that loses in a [cut](ForgetfulDisk::cut) what was not flushed. Not for a Raspberry Pi.
+    #[must_use]
+    pub fn forgetful_disk(mut self, disk: &ForgetfulDisk) -> Self {
+        self.plan.disk = Some(disk.socket().to_owned());
+        self.plan.disk_is_served = true;
         self
     }
 

@@ -184,7 +184,7 @@ impl Machine {
     /// Cuts the power: the machine is gone between two instructions.
     ///
     /// What it wrote to its disk without flushing survives in this computer's cache. To lose that too, the disk has to
-    /// be served by something that forgets.
+    /// be a [`ForgetfulDisk`](crate::ForgetfulDisk).
     pub fn cut(mut self) -> Result<(), Error> {
         self.end()
     }

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u8,
     pub(crate) disk: Option<PathBuf>,
+    /// The disk is no file but a socket, where somebody serves it.
+    pub(crate) disk_is_served: bool,
     /// Writes go to a temporary file and are forgotten when the machine ends.
     pub(crate) snapshot: bool,
     pub(crate) stick: Option<PathBuf>,
@@ -88,6 +90,7 @@ impl Plan {
             memory_mib,
             cpus,
             disk: None,
+            disk_is_served: false,
             snapshot: false,
             stick: None,
             forwards: Vec::new(),
@@ -174,6 +177,9 @@ impl Plan {
         line.file_option(
             "-drive",
             match self.board {
+                Board::Virt if self.disk_is_served => {
+                    "if=none,id=data,format=raw,file.driver=nbd,file.server.type=unix,file.server.path="
+                }
                 Board::Virt => "if=none,id=data,format=raw,discard=unmap,detect-zeroes=unmap,file=",
                 Board::Raspi3b { .. } => "if=sd,id=data,format=raw,file=",
             },
@@ -292,6 +298,22 @@ mod tests {
                 "-device virtio-net-pci,romfile=,netdev=net",
             ],
             &["stick", "reboot=shutdown", "-bios", "bootindex"],
+        );
+    }
+
+    #[test]
+    fn a_disk_that_is_served_is_asked_for_at_its_socket() {
+        let plan = Plan {
+            disk: Some("/run/nbd".into()),
+            disk_is_served: true,
+            ..plan()
+        };
+        check(
+            &plan,
+            &[
+                "id=data,format=raw,file.driver=nbd,file.server.type=unix,file.server.path=/run/nbd,snapshot=off",
+            ],
+            &["discard", "file=/run/nbd"],
         );
     }
 
