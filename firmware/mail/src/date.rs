@@ -126,6 +126,59 @@ impl InternalDate {
         Ok(InternalDate::new(timestamp, offset_minutes))
     }
 
+    /// Reads the value of a Date field, and what is close to one. A time or a zone that makes no sense is taken for
+    /// midnight, and UTC; without a day there is no date.
+    ///
+    /// Source: RFC 5322 §3.3, §4.3; RFC 5256 §2.2.
+    pub fn parse_field(value: &[u8]) -> Option<InternalDate> {
+        /// More is never needed of it.
+        const OCTETS_MAX: usize = 256;
+        let value = String::from_utf8_lossy(&value[..value.len().min(OCTETS_MAX)]);
+        let parsed = mail_parser::DateTime::parse_rfc822(&value).and_then(|date| {
+            let day = civil::Date::new(
+                i16::try_from(date.year).ok()?,
+                i8::try_from(date.month).ok()?,
+                i8::try_from(date.day).ok()?,
+            );
+            let small = |number: u8| i8::try_from(number).unwrap_or(-1);
+            let time = civil::Time::new(
+                small(date.hour),
+                small(date.minute),
+                small(date.second.min(59)),
+                0,
+            );
+            let offset = i16::from(date.tz_hour) * 60 + i16::from(date.tz_minute);
+            let offset = if date.tz_before_gmt { -offset } else { offset };
+            InternalDate::of_local(day.ok()?, time.unwrap_or_default(), offset)
+        });
+        parsed.or_else(|| InternalDate::parse_day(&value))
+    }
+
+    /// The day alone, as `Fri, 21 Nov 1997` begins.
+    fn parse_day(value: &str) -> Option<InternalDate> {
+        let date = value.split_once(',').map_or(value, |(_, date)| date);
+        let mut words = date.split(|char: char| char.is_ascii_whitespace() || char == '-');
+        let mut word = || words.find(|word| !word.is_empty());
+        let (day, month, year) = (word()?, word()?, word()?);
+        let year: i16 = year.parse().ok()?;
+        let year = match year {
+            0..=49 => 2000 + year,
+            50..=999 => 1900 + year,
+            year => year,
+        };
+        let month = month_number(month.get(..3)?.as_bytes())?;
+        let day = civil::Date::new(year, month, day.parse().ok()?).ok()?;
+        InternalDate::of_local(day, civil::Time::midnight(), 0)
+    }
+
+    fn of_local(day: civil::Date, time: civil::Time, offset_minutes: i16) -> Option<InternalDate> {
+        let is_offset = (-OFFSET_MINUTES_MAX..=OFFSET_MINUTES_MAX).contains(&offset_minutes);
+        let offset_minutes = if is_offset { offset_minutes } else { 0 };
+        let local = Offset::UTC.to_timestamp(day.to_datetime(time)).ok()?;
+        let timestamp = Timestamp(local.as_second() - i64::from(offset_minutes) * 60);
+        Some(InternalDate::new(timestamp, offset_minutes))
+    }
+
     /// The date as RFC 5322 §3.3 writes it: `Fri, 21 Nov 1997 09:55:06 -0600`.
     pub fn rfc5322(self) -> impl fmt::Display {
         struct Rfc5322(InternalDate);
@@ -218,6 +271,37 @@ mod tests {
     }
 
     #[test]
+    fn the_date_of_a_field_is_read() {
+        let date = |text: &str| InternalDate::parse_field(text.as_bytes()).map(|date| date.to_string());
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            date("Fri, 21 Nov 1997 09:55:06 -0600"),
+            is("21-Nov-1997 09:55:06 -0600")
+        );
+        assert_eq!(
+            date(" Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\n"),
+            is("17-Jul-1996 02:23:25 -0700")
+        );
+        assert_eq!(date("1 jan 26 00:00 GMT"), is(" 1-Jan-2026 00:00:00 +0000"));
+        assert_eq!(date("Fri, 21 November 1997"), is("21-Nov-1997 00:00:00 +0000"));
+        assert_eq!(
+            date("Fri, 21 Nov 1997 77:00:00 +0100").map(|date| date[..11].to_owned()),
+            is("21-Nov-1997")
+        );
+        for text in [
+            "",
+            "x",
+            "Fri, 31 Feb 1997",
+            "1 č 2026",
+            "1 Jan",
+            "99999 Jan 2026",
+            "1 Jan 99999999999",
+        ] {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_date_is_refused() {
         for text in [
             "",
@@ -236,6 +320,18 @@ mod tests {
     }
 
     proptest! {
+        /// AS15
+        #[test]
+        fn as15_any_octets_are_a_date_or_none(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = InternalDate::parse_field(&value);
+        }
+
+        #[test]
+        fn what_is_written_in_a_field_can_be_read(seconds in 0_i64..4_000_000_000, offset in -1_439_i16..1_440) {
+            let date = InternalDate::new(Timestamp(seconds), offset);
+            prop_assert_eq!(InternalDate::parse_field(date.rfc5322().to_string().as_bytes()), Some(date));
+        }
+
         #[test]
         fn what_is_written_can_be_read(seconds in any::<i64>(), offset in any::<i16>()) {
             let date = InternalDate::new(Timestamp(seconds), offset);

@@ -1,6 +1,6 @@
 //! Addresses of a header field, in the pieces that ENVELOPE tells.
 
-use super::{FIELD_OCTETS_MAX, Text, unfold};
+use super::{FIELD_OCTETS_MAX, Text, decode_field, unfold};
 use serde::{Deserialize, Serialize};
 
 /// AS11: Postfix reads 10 240 tokens of an address field, too.
@@ -68,6 +68,43 @@ pub(super) fn parse_addresses(value: &[u8]) -> Vec<AddressItem> {
         reader.items.push(AddressItem::GroupEnd);
     }
     reader.items
+}
+
+/// A list of addresses as people read it: `Anna Nová <anna@firma.cz>, jan@firma.cz`.
+pub(super) fn address_text(items: &[AddressItem]) -> String {
+    let mut text = String::new();
+    for item in items {
+        let (name, address) = match item {
+            AddressItem::Mailbox {
+                name, mailbox, host, ..
+            } => {
+                let mut address = String::from_utf8_lossy(mailbox.as_bytes()).into_owned();
+                if !host.is_empty() {
+                    address.push('@');
+                    address.push_str(&String::from_utf8_lossy(host.as_bytes()));
+                }
+                (name.as_ref(), address)
+            }
+            AddressItem::GroupStart(name) => (Some(name), String::new()),
+            AddressItem::GroupEnd => continue,
+        };
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        if let Some(name) = name {
+            text.push_str(&decode_field(name.as_bytes()));
+        }
+        match (name, address.as_str()) {
+            (_, "") => {}
+            (None, address) => text.push_str(address),
+            (Some(_), address) => {
+                text.push_str(" <");
+                text.push_str(address);
+                text.push('>');
+            }
+        }
+    }
+    text
 }
 
 /// What was read of an address so far.

@@ -38,6 +38,11 @@ pub fn decode_charset(part: &Part, octets: &[u8]) -> String {
         .content_type
         .param("charset")
         .map_or(&b"us-ascii"[..], |label| label.as_bytes());
+    decode_charset_named(label, octets)
+}
+
+/// Octets as text, by the name of their charset; as UTF-8 if nobody knows it.
+pub(crate) fn decode_charset_named(label: &[u8], octets: &[u8]) -> String {
     match Charset::from_label(label) {
         Some(charset) if !names_utf7(label) => charset.decode(octets).into_owned(),
         _ => String::from_utf8_lossy(octets).into_owned(),
@@ -45,7 +50,7 @@ pub fn decode_charset(part: &Part, octets: &[u8]) -> String {
 }
 
 /// AS14: UTF-7 is never decoded; mail in it exists to get past filters.
-fn names_utf7(octets: &[u8]) -> bool {
+pub(crate) fn names_utf7(octets: &[u8]) -> bool {
     let label = b"utf-7";
     octets
         .windows(label.len())

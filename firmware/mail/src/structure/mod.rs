@@ -16,7 +16,10 @@
 mod address;
 mod decode;
 mod field;
+mod file_name;
+mod preview;
 mod scan;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,7 +27,10 @@ mod value;
 
 pub use address::AddressItem;
 pub use decode::{decode_body, decode_charset, decode_field};
+pub(crate) use decode::{decode_charset_named, names_utf7};
 pub use field::{Field, fields, unfold};
+pub use preview::PREVIEW_CHARS_MAX;
+pub use summary::{FieldText, REFERENCES_MAX, Summary, field_text};
 pub use text::Text;
 pub use value::{ContentType, Param};
 
@@ -47,7 +53,9 @@ pub const PARAMS_OCTETS_MAX: usize = 64 * 1024;
 
 /// The version of what is kept in the index. It changes with every change of the types below, and of what
 /// the scan makes of a message.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// What was written before there was a [`Summary`].
+const VERSION_WITHOUT_SUMMARY: u8 = 1;
 
 /// What a message is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +68,8 @@ pub struct Structure {
     pub parts: Vec<Part>,
     /// Whether the message has more parts than [`PARTS_MAX`] or longer fields than are kept.
     pub is_cut: bool,
+    /// What else is known without reading; `None` in what an earlier version wrote ([`Structure::complete`]).
+    pub summary: Option<Summary>,
 }
 
 /// The fields of a header section that make up an ENVELOPE (RFC 9051 §7.5.2), as they stand there,
@@ -157,12 +167,24 @@ impl Structure {
         encoded.expect("memory takes whatever is written, and every length is known")
     }
 
-    /// Reads what [`Structure::encode`] wrote; `None` when another version did, or nobody. A structure can
-    /// always be had again from the message.
+    /// Reads what [`Structure::encode`] wrote, in this version or an earlier one; `None` when a later version did, or
+    /// nobody. A structure can always be had again from the message.
     pub fn decode(octets: &[u8]) -> Option<Structure> {
         let (&version, encoded) = octets.split_first()?;
-        let structure: Structure = postcard::from_bytes(encoded).ok()?;
-        (version == VERSION).then_some(structure)
+        match version {
+            VERSION => postcard::from_bytes(encoded).ok(),
+            VERSION_WITHOUT_SUMMARY => {
+                let (octets, envelope, parts, is_cut) = postcard::from_bytes(encoded).ok()?;
+                Some(Structure {
+                    octets,
+                    envelope,
+                    parts,
+                    is_cut,
+                    summary: None,
+                })
+            }
+            _ => None,
+        }
     }
 
     /// The part at `index`.
@@ -176,6 +198,28 @@ impl Structure {
     /// The content of the message itself.
     pub fn root(&self) -> &Part {
         self.part(PartIndex(0))
+    }
+}
+
+impl Envelope {
+    /// Subject and addresses, as people read them.
+    pub fn texts(&self) -> Vec<String> {
+        let lists = [
+            &self.from,
+            &self.sender,
+            &self.reply_to,
+            &self.to,
+            &self.cc,
+            &self.bcc,
+        ];
+        let subject = self
+            .subject
+            .iter()
+            .map(|subject| decode_field(subject.as_bytes()));
+        let lists = lists.into_iter().filter(|list| !list.is_empty());
+        subject
+            .chain(lists.map(|list| address::address_text(list)))
+            .collect()
     }
 }
 

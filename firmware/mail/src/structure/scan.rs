@@ -7,10 +7,11 @@
 
 use super::address::parse_addresses;
 use super::field::{colon, fields, is_empty_line, line_end, unfold};
+use super::preview::preview;
 use super::value::{parse_languages, parse_token};
 use super::{
     AddressItem, Content, ContentType, DEPTH_MAX, Envelope, FIELD_OCTETS_MAX, PARTS_MAX, Part, PartIndex,
-    Structure, TEXT_OCTETS_MAX, Text,
+    Structure, Summary, TEXT_OCTETS_MAX, Text,
 };
 use memchr::memmem;
 
@@ -263,12 +264,22 @@ impl Scanner<'_> {
             }
         }
         count_lines(self.message, &mut self.parts);
-        Structure {
+        let header = &self.message[self.parts[0].header_start as usize..self.parts[0].body_start as usize];
+        let mut structure = Structure {
             octets,
             envelope,
             parts: self.parts,
             is_cut: self.is_cut,
+            summary: None,
+        };
+        let mut summary = Summary::of_header(header);
+        summary.preview = preview(self.message, &structure);
+        if summary.octets() <= self.text_left {
+            structure.summary = Some(summary);
+        } else {
+            structure.is_cut = true;
         }
+        structure
     }
 }
 
