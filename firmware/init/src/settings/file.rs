@@ -43,24 +43,76 @@ fn octets(path: &Path) -> io::Result<Vec<u8>> {
 /// Writes a record in place of the one before. When this returns `Ok`, it survives a power cut; when the power is cut
 /// before, the old one is there, whole.
 pub(crate) fn write(folder: &Path, record: &Record) -> io::Result<()> {
+    write_on(&mut Folder(folder), record)
+}
+
+/// What writing a record asks of the folder that it lies in: a trait, so that the tests can cut the power at each call.
+trait Place {
+    /// A file of this name that was not there before.
+    type File;
+
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    fn create(&mut self, name: &str) -> io::Result<Self::File>;
+    fn write(&mut self, file: &mut Self::File, octets: &[u8]) -> io::Result<()>;
+    fn sync(&mut self, file: &Self::File) -> io::Result<()>;
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes the names durable.
+    fn sync_names(&mut self) -> io::Result<()>;
+}
+
+fn write_on(place: &mut impl Place, record: &Record) -> io::Result<()> {
     let name = record.kind().word();
-    let new = folder.join(format!("{name}.new"));
+    let new = format!("{name}.new");
     // Left behind by a power cut, or put there by somebody.
-    match fs::remove_file(&new) {
+    match place.remove(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(record::encode(record).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(name))?;
+    let mut file = place.create(&new)?;
+    place.write(&mut file, record::encode(record).as_bytes())?;
+    place.sync(&file)?;
+    place.rename(&new, name)?;
     // The new name is on the disk when its folder is.
-    File::open(folder)?.sync_all()
+    place.sync_names()
 }
+
+/// A folder of the file system.
+struct Folder<'a>(&'a Path);
+
+impl Place for Folder<'_> {
+    type File = File;
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.0.join(name))
+    }
+
+    fn write(&mut self, file: &mut File, octets: &[u8]) -> io::Result<()> {
+        file.write_all(octets)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(self.0)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod cut;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
