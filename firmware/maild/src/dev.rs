@@ -2,6 +2,7 @@
 
 use crate::arguments::Dev;
 use crate::house::{House, Options, ProvisionFile};
+use crate::log::Keeper;
 use crate::provision::FILE_OCTETS_MAX;
 use crate::services::{Entry, Protocol, SERVICES};
 use crate::trouble::Trouble;
@@ -50,7 +51,7 @@ pub(crate) fn prepare(dev: Dev) -> Result<Ready, Trouble> {
 }
 
 /// Serves until a signal.
-pub(crate) async fn run(ready: Ready) -> Result<(), Trouble> {
+pub(crate) async fn run(ready: Ready, keeper: Keeper) -> Result<(), Trouble> {
     // From here on a signal is a clean stop, also while it starts.
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Trouble::System)?;
@@ -70,6 +71,7 @@ pub(crate) async fn run(ready: Ready) -> Result<(), Trouble> {
         provision,
     };
     let mut house = House::open(options).await?;
+    let _sending = house.send_log(&keeper);
     let claiming = house.claiming().clone();
     let mut ready = String::new();
     // AX2: before the box belongs to somebody only the web is there.
@@ -134,7 +136,7 @@ fn read_file(path: &Path) -> Result<ProvisionFile, Trouble> {
         Ok(_) => Ok(ProvisionFile {
             name,
             octets,
-            limits_hold: true,
+            is_named: true,
         }),
         Err(source) => Err(Trouble::ProvisionFile { name, source }),
     }

@@ -1,6 +1,7 @@
 //! The wiring, in reading order: store → settings → tls → auth → delivery → smtp, imap, web → listeners.
 
 use crate::limits;
+use crate::log::{Keeper, Sending, Target};
 use crate::opened;
 use crate::provision::{self, BoxPlan, NewMailbox, Password, Plan};
 use crate::self_test::{self, SelfTest};
@@ -34,8 +35,9 @@ pub(crate) struct ProvisionFile {
     /// What it is called in messages.
     pub(crate) name: String,
     pub(crate) octets: Vec<u8>,
-    /// Whether its `[limits]` hold also when the box has accounts (on a computer).
-    pub(crate) limits_hold: bool,
+    /// Whether somebody named it on a command line, and is there to mend it: its `[limits]` hold also when the box has
+    /// accounts, and a mistake in it is the end. That in a file which lay on a stick is told, and the box opens without.
+    pub(crate) is_named: bool,
 }
 
 /// How the house is to be opened.
@@ -69,6 +71,10 @@ pub(crate) struct House {
     addresses: Vec<(IpAddr, u8)>,
     /// What a provisioning file wants of init.
     this_box: BoxPlan,
+    /// What was wrong with it.
+    mistake: Option<String>,
+    /// Where the log is sent to as well.
+    syslog: Option<Target>,
     gate: Gate,
     stop: Stop,
     shutdown: Shutdown,
@@ -91,7 +97,11 @@ impl House {
     pub(crate) async fn open_on(store: Store, options: Options) -> Result<House, Trouble> {
         let folder = options.folder;
         let cost = Cost::for_memory(limits::memory_octets());
-        let (settings, this_box) = settle(&store, &folder, options.provision, cost).await?;
+        let Settled {
+            settings,
+            this_box,
+            mistake,
+        } = settle(&store, &folder, options.provision, cost).await?;
 
         let host_name = settings
             .host_name
@@ -134,6 +144,8 @@ impl House {
             has_own_name: settings.host_name.is_some(),
             addresses: options.addresses,
             this_box,
+            mistake,
+            syslog: settings.syslog,
             gate,
             stop,
             shutdown,
@@ -202,6 +214,18 @@ impl House {
     /// What a provisioning file that was applied at this start wants of init.
     pub(crate) const fn this_box(&self) -> &BoxPlan {
         &self.this_box
+    }
+
+    /// What was wrong with the provisioning file, of which nothing was applied then.
+    pub(crate) fn mistake(&self) -> Option<&str> {
+        self.mistake.as_deref()
+    }
+
+    /// Begins to send the log on, if somebody wants it.
+    pub(crate) fn send_log(&self, keeper: &Keeper) -> Option<Sending> {
+        let target = self.syslog?;
+        tracing::info!(%target, "the log is sent on by syslog");
+        Some(keeper.send_to(target, &self.names.host_name))
     }
 
     /// How the box gets its owner.
@@ -364,31 +388,61 @@ fn open_store(folder: &Path) -> Result<Store, Trouble> {
     }
 }
 
-/// Applies the provisioning file, if there is one and the box has no account; gives the settings that hold.
+/// What holds once the provisioning file was looked at.
+#[derive(Default)]
+struct Settled {
+    settings: Settings,
+    this_box: BoxPlan,
+    mistake: Option<String>,
+}
+
+impl Settled {
+    /// As it was before.
+    fn kept(folder: &Path) -> Self {
+        Self {
+            settings: Settings::read(folder),
+            ..Self::default()
+        }
+    }
+}
+
+/// Applies the provisioning file, if there is one and the box has no account; gives what holds then.
 async fn settle(
     store: &Store,
     folder: &Path,
     file: Option<ProvisionFile>,
     cost: Cost,
-) -> Result<(Settings, BoxPlan), Trouble> {
+) -> Result<Settled, Trouble> {
     let is_claimed = store
         .view()
         .and_then(|view| view.is_claimed())
         .map_err(Trouble::Store)?;
     let Some(file) = file else {
-        return Ok((Settings::read(folder), BoxPlan::default()));
+        return Ok(Settled::kept(folder));
     };
-    if is_claimed && !file.limits_hold {
+    if is_claimed && !file.is_named {
         tracing::info!(
             file = file.name,
             "the box has its accounts: the file is left alone"
         );
-        return Ok((Settings::read(folder), BoxPlan::default()));
+        return Ok(Settled::kept(folder));
     }
-    let plan = provision::parse(&file.octets).map_err(|mistakes| Trouble::Provision {
-        name: file.name.clone(),
-        mistakes,
-    })?;
+    let plan = match provision::parse(&file.octets) {
+        Ok(plan) => plan,
+        Err(mistakes) => {
+            let name = file.name;
+            if file.is_named {
+                return Err(Trouble::Provision { name, mistakes });
+            }
+            // Whoever put the stick in may claim the box by its set-up page instead.
+            let mistake = format!("{name} was not applied, because of {mistakes}");
+            tracing::error!("{mistake}");
+            return Ok(Settled {
+                mistake: Some(mistake),
+                ..Settled::kept(folder)
+            });
+        }
+    };
     if is_claimed {
         tracing::info!(
             file = file.name,
@@ -398,22 +452,29 @@ async fn settle(
             limits: plan.limits,
             ..Settings::read(folder)
         };
-        return Ok((settings, BoxPlan::default()));
+        return Ok(Settled {
+            settings,
+            ..Settled::default()
+        });
     }
-    let settings = Settings::of(&plan);
-    let this_box = plan.this_box.clone();
+    let settled = Settled {
+        settings: Settings::of(&plan),
+        this_box: plan.this_box.clone(),
+        mistake: None,
+    };
     if plan.mailboxes.is_empty() {
         tracing::info!(file = file.name, "the file has no mailbox: nothing is set up");
-        return Ok((settings, this_box));
+        return Ok(settled);
     }
     // Before the accounts: once there are some, the file is not looked at again.
-    settings
+    settled
+        .settings
         .write(folder)
         .map_err(|error| Trouble::Provisioning(error.into()))?;
     let (mailboxes, redirects) = (plan.mailboxes.len(), plan.redirects.len());
     claim(store, plan, cost).await?;
     tracing::info!(file = file.name, mailboxes, redirects, "the accounts were made");
-    Ok((settings, this_box))
+    Ok(settled)
 }
 
 /// Hashes the passwords and makes the accounts, in one record.

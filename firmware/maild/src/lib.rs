@@ -50,7 +50,7 @@ fn with(beside: impl FnOnce(&Handle)) -> ExitCode {
             sandbox::close(&data).and_then(|()| {
                 // Only now: the sandbox is closed before there is a second thread.
                 let _writing = keeper.write_to(&data);
-                run(handoff::run(data), beside)
+                run(handoff::run(data, keeper.clone()), beside)
             })
         }
         Ok(Command::Dev(dev)) => {
@@ -62,7 +62,7 @@ fn with(beside: impl FnOnce(&Handle)) -> ExitCode {
             };
             open(dev).and_then(|ready| {
                 let _writing = keeper.write_to(&ready.data);
-                run(dev::run(ready), beside)
+                run(dev::run(ready, keeper.clone()), beside)
             })
         }
         Ok(Command::Log { data }) => return print_log(&data),

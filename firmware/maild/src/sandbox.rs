@@ -132,7 +132,12 @@ fn calls() -> Calls {
         // tokio hears of signals by a pair of these.
         .allow_if(
             libc::SYS_socketpair,
-            &[Must::Be(0, libc::AF_UNIX.cast_unsigned())],
+            &[
+                Must::Be(0, libc::AF_UNIX.cast_unsigned()),
+                // Above the kind stand SOCK_CLOEXEC and SOCK_NONBLOCK.
+                Must::Have(1, 0xf, libc::SOCK_STREAM.cast_unsigned()),
+                Must::Be(2, 0),
+            ],
         );
     [libc::AF_INET, libc::AF_INET6]
         .into_iter()

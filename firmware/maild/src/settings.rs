@@ -1,7 +1,8 @@
-//! What of a provisioning file outlives the first start: host name and limits.
+//! What of a provisioning file outlives the first start: host name, limits, and where the log is sent to.
 //!
 //! They are kept in a file of the same grammar, written when the box gets its accounts.
 
+use crate::log::Target;
 use crate::provision::{self, LimitsTable, Plan};
 use mail::Domain;
 use net::listener::Limits;
@@ -11,11 +12,13 @@ use std::path::Path;
 
 const FILE: &str = "settings.toml";
 
-/// Host name and limits, where they were given.
+/// What was given of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) host_name: Option<Domain>,
     pub(crate) limits: LimitsTable,
+    /// Where the log is sent to as well.
+    pub(crate) syslog: Option<Target>,
 }
 
 impl Settings {
@@ -23,6 +26,7 @@ impl Settings {
         Settings {
             host_name: plan.host_name.clone(),
             limits: plan.limits,
+            syslog: plan.syslog,
         }
     }
 
@@ -95,6 +99,9 @@ impl std::fmt::Display for Settings {
                 writeln!(f, "{key} = {value}")?;
             }
         }
+        if let Some(target) = self.syslog {
+            writeln!(f, "[log]\nsyslog = \"{target}\"")?;
+        }
         Ok(())
     }
 }
@@ -115,6 +122,7 @@ mod tests {
                 connections_per_address: None,
                 login_failures: Some(0),
             },
+            syslog: "tcp:[2001:db8::9]:601".parse().ok(),
         };
         for settings in [settings, Settings::default()] {
             settings.write(folder.path()).unwrap();

@@ -85,7 +85,7 @@ fn read_provision(descriptor: OwnedFd, octets: u32) -> Result<ProvisionFile, Tro
         Ok(()) => Ok(ProvisionFile {
             name: PROVISION_NAME.to_owned(),
             octets: text,
-            limits_hold: false,
+            is_named: false,
         }),
         Err(source) => Err(Trouble::ProvisionFile {
             name: PROVISION_NAME.to_owned(),

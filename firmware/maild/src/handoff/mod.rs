@@ -3,7 +3,8 @@
 //! ```text
 //! HostName · Addresses · Boot · Clock · Listener(web)… · Provision? · Start  ─►  open   ─►  Opened
 //! Listener(mail)… if the box is claimed · Serve                              ─►  serve  ─►  Status, Ready
-//! then, until Stop, SIGTERM or the end of init:         SelfTest once, Alive every 5 s, Status when it changes
+//! Alive every 5 s, from the beginning on
+//! then, until Stop, SIGTERM or the end of init:         SelfTest once, Status when it changes
 //! ```
 
 mod control;
@@ -11,6 +12,7 @@ mod given;
 mod page;
 
 use crate::house::{House, Options};
+use crate::log::Keeper;
 use crate::provision::BoxPlan;
 use crate::self_test::SelfTest;
 use crate::services;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 /// When init has not said how the box is called.
 const HOST_NAME: &str = "postolka";
@@ -44,9 +46,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 const GRACE_AFTER_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Serves until init says Stop.
-pub(crate) async fn run(folder: PathBuf) -> Result<(), Trouble> {
+pub(crate) async fn run(folder: PathBuf, keeper: Keeper) -> Result<(), Trouble> {
     let control = Arc::new(Control::inherited().map_err(Trouble::System)?);
-    let outcome = serve(&control, folder).await;
+    let outcome = serve(&control, folder, &keeper).await;
     if let Err(trouble) = &outcome {
         // On the console page as well, where it stays until the next start says something else.
         let _ = control.send(&page::status(&trouble.to_string())).await;
@@ -54,8 +56,11 @@ pub(crate) async fn run(folder: PathBuf) -> Result<(), Trouble> {
     outcome
 }
 
-async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
+async fn serve(control: &Arc<Control>, folder: PathBuf, keeper: &Keeper) -> Result<(), Trouble> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Trouble::System)?;
+    // Until the first Ready, which may take long. Dropped, it ends the task.
+    let mut opening = JoinSet::new();
+    opening.spawn(say_opening(Arc::clone(control)));
     let given = gather(control).await?;
     let options = Options {
         folder,
@@ -67,20 +72,26 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
         provision: given.provision,
     };
     let mut house = House::open(options).await?;
+    let _sending = house.send_log(keeper);
     for (entry, socket) in given.listeners {
         house.serve(entry, socket);
     }
     let boot_partition = given.boot_partition.filter(|_| !house.is_claimed());
-    let (boot_partition, mistake) = match boot_partition.transpose() {
-        Ok(plan) => (plan.unwrap_or_default(), None),
-        Err(mistake) => (BoxPlan::default(), Some(mistake)),
+    let mut mistakes: Vec<String> = house.mistake().map(str::to_owned).into_iter().collect();
+    let boot_partition = match boot_partition.transpose() {
+        Ok(plan) => plan.unwrap_or_default(),
+        Err(mistake) => {
+            mistakes.push(mistake);
+            BoxPlan::default()
+        }
     };
     tell_box(control, &mut house, &boot_partition).await?;
     let mut desk = Desk {
         control: Arc::clone(control),
         house,
+        opening,
         duties: JoinSet::new(),
-        page: Page::new(mistake),
+        page: Page::new(mistakes),
     };
     let outcome = desk.attend(&mut terminate).await;
     desk.duties.shutdown().await;
@@ -100,6 +111,8 @@ async fn serve(control: &Arc<Control>, folder: PathBuf) -> Result<(), Trouble> {
 struct Desk {
     control: Arc<Control>,
     house: House,
+    /// The signs of life before the first Ready.
+    opening: JoinSet<()>,
     /// The signs of life and the box's look at itself, from the first Ready on.
     duties: JoinSet<()>,
     page: Page,
@@ -201,12 +214,25 @@ impl Desk {
         self.tell(&status).await?;
         self.tell(&FromMaild::Ready { fingerprint }).await?;
         if self.duties.is_empty() {
+            self.opening.shutdown().await;
             let store = self.house.store().clone();
             self.duties.spawn(say_alive(Arc::clone(&self.control), store));
             self.duties
                 .spawn(tell_self_test(Arc::clone(&self.control), self_test));
         }
         Ok(())
+    }
+}
+
+/// Says every few seconds that the executor runs this. The store is opened on another thread, and has no writer yet.
+async fn say_opening(control: Arc<Control>) {
+    let mut ticks = interval_at(Instant::now() + ALIVE_EVERY, ALIVE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if control.send(&FromMaild::Alive).await.is_err() {
+            return;
+        }
     }
 }
 

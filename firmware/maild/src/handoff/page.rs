@@ -13,16 +13,16 @@ pub(super) struct Page {
     shown: String,
     /// Not before then does it change by itself.
     may_change: Option<Instant>,
-    /// What was wrong with the file of the boot partition; it stays until the next start.
-    mistake: Option<String>,
+    /// What was wrong with a `postolka.toml`; told until the box has an owner, who has seen it or did without.
+    mistakes: Vec<String>,
 }
 
 impl Page {
-    pub(super) const fn new(mistake: Option<String>) -> Page {
+    pub(super) const fn new(mistakes: Vec<String>) -> Page {
         Page {
             shown: String::new(),
             may_change: None,
-            mistake,
+            mistakes,
         }
     }
 
@@ -48,11 +48,14 @@ impl Page {
 
     fn text(&self, house: &House) -> String {
         let summary = house.summary();
-        let text = summary.unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
-        match &self.mistake {
-            Some(mistake) => format!("{text}\n{mistake}"),
-            None => text,
+        let mut text = summary.unwrap_or_else(|error| format!("The mail cannot be read: {error}"));
+        if !house.is_claimed() {
+            for mistake in &self.mistakes {
+                text.push('\n');
+                text += mistake;
+            }
         }
+        text
     }
 }
 

@@ -16,6 +16,7 @@
 //! - What is on the disk is bounded, and a line that a power cut tore is skipped by whoever reads.
 
 use super::printable;
+use super::syslog::{self, Outbox, Sending, Target};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -58,13 +59,16 @@ struct State {
     /// Somebody wants to know of it now.
     is_urgent: bool,
     is_stopping: bool,
+    /// What another machine is to have as well.
+    outbox: Option<Outbox>,
 }
 
+/// A line with its number in this start and its time.
 #[derive(Clone)]
-struct Line {
-    number: u64,
-    time: String,
-    text: String,
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) time: String,
+    pub(super) text: String,
 }
 
 impl Line {
@@ -81,6 +85,9 @@ impl Keeper {
         let number = state.next;
         state.next += 1;
         let line = Line { number, time, text };
+        if let Some(outbox) = &state.outbox {
+            outbox.put(line.clone());
+        }
         let octets = line.octets();
         state.ring_octets += octets;
         state.ring.push_back(line.clone());
@@ -98,6 +105,18 @@ impl Keeper {
         }
         state.is_urgent |= is_error;
         changed.notify_all();
+    }
+
+    /// Begins to send to another machine what was kept so far and what comes.
+    pub(crate) fn send_to(&self, target: Target, host_name: &str) -> Sending {
+        let outbox = Outbox::default();
+        let mut state = lock(&self.0.0);
+        let more_than_fit = state.ring.len().saturating_sub(syslog::WAITING_MAX);
+        for line in state.ring.iter().skip(more_than_fit) {
+            outbox.put(line.clone());
+        }
+        state.outbox = Some(outbox.clone());
+        syslog::send(&outbox, target, host_name)
     }
 
     /// Begins to write to `data`, in a thread of its own: what was kept so far too. Without a disk that takes it the log
@@ -156,7 +175,7 @@ impl Keeper {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked while it logged has left whole lines behind.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,8 +7,10 @@
 //! or hide text (AW16), nor make a line without end.
 
 mod keeper;
+mod syslog;
 
 pub(crate) use keeper::{Keeper, read};
+pub(crate) use syslog::{Sending, Target};
 
 use std::io::{self, Write};
 use tracing::Level;

@@ -1,7 +1,8 @@
 //! What a file means, and what is wrong with it. Goes on after a mistake, so that all are told at once.
 
-use super::document::{Document, MailboxTable, Quota, RedirectTable, Text, line_of};
+use super::document::{Document, LogTable, MailboxTable, Quota, RedirectTable, Text, line_of};
 use super::{BoxPlan, Mistake, Mistakes, NewMailbox, Password, Plan};
+use crate::log::Target;
 use auth::{Verifier, password_flaw};
 use mail::{Address, Domain, Secret, server_label};
 use std::collections::HashMap;
@@ -26,6 +27,10 @@ pub(super) fn check(text: &str, document: Document) -> Result<Plan, Mistakes> {
         .and_then(|name| checks.domain_name(name));
     let this_box = document.this_box.as_ref();
     let this_box = this_box.map_or_else(BoxPlan::default, |table| checks.this_box(table.get_ref()));
+    let syslog = document
+        .log
+        .as_ref()
+        .and_then(|table| checks.syslog(table.get_ref()));
     let domains = checks.domains(&document);
     let mailboxes = checks.mailboxes(document.mailboxes, &domains);
     let redirects = checks.redirects(&document.redirects, &domains, &mailboxes);
@@ -38,6 +43,7 @@ pub(super) fn check(text: &str, document: Document) -> Result<Plan, Mistakes> {
             mailboxes,
             redirects,
             limits: document.limits.map(Spanned::into_inner).unwrap_or_default(),
+            syslog,
         });
     }
     mistakes.sort_by_key(|mistake| mistake.line);
@@ -66,6 +72,9 @@ pub(super) fn check_box(text: &str, document: &Document) -> Result<BoxPlan, Mist
     if let Some(limits) = &document.limits {
         checks.mistake(limits, elsewhere);
     }
+    if let Some(log) = &document.log {
+        checks.mistake(log, elsewhere);
+    }
     let this_box = document.this_box.as_ref();
     let this_box = this_box.map_or_else(BoxPlan::default, |table| checks.this_box(table.get_ref()));
     let mut mistakes = checks.mistakes;
@@ -87,6 +96,19 @@ impl Checks<'_> {
 
     fn line<T>(&self, place: &Spanned<T>) -> usize {
         line_of(self.text.as_bytes(), place.span().start)
+    }
+
+    fn syslog(&mut self, table: &LogTable) -> Option<Target> {
+        let written = table.syslog.as_ref()?;
+        let target = written.get_ref().parse().ok();
+        if target.is_none() {
+            let text = written.get_ref();
+            self.mistake(
+                written,
+                format!("{text:?} is not the address and port of a syslog receiver, such as \"192.0.2.9:514\", or \"tcp:192.0.2.9:601\""),
+            );
+        }
+        target
     }
 
     fn domain_name(&mut self, name: &Text) -> Option<Domain> {

@@ -20,6 +20,14 @@ pub(super) struct Document {
     #[serde(rename = "box")]
     pub(super) this_box: Option<Spanned<BoxTable>>,
     pub(super) limits: Option<Spanned<LimitsTable>>,
+    pub(super) log: Option<Spanned<LogTable>>,
+}
+
+/// `[log]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogTable {
+    pub(super) syslog: Option<Text>,
 }
 
 /// `[box]`.

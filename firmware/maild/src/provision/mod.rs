@@ -11,6 +11,7 @@ mod this_box;
 pub(crate) use document::LimitsTable;
 pub(crate) use this_box::BoxPlan;
 
+use crate::log::Target;
 use mail::{Address, Domain, Secret};
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) mailboxes: Vec<NewMailbox>,
     pub(crate) redirects: Vec<store::Redirect>,
     pub(crate) limits: LimitsTable,
+    /// Where the log is sent to as well.
+    pub(crate) syslog: Option<Target>,
 }
 
 /// A mailbox to be made.

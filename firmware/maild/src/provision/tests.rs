@@ -107,6 +107,25 @@ fn everything_may_be_left_out() {
 }
 
 #[test]
+fn the_log_goes_to_an_address_and_a_port() {
+    let target = good("[log]\nsyslog = \"tcp:192.0.2.9:601\"\n").syslog;
+    assert_eq!(target.unwrap().to_string(), "tcp:192.0.2.9:601");
+    assert_eq!(good("[log]\n").syslog, None);
+    for wrong in ["log.example.net:514", "192.0.2.9"] {
+        check(
+            &format!("[log]\nsyslog = \"{wrong}\"\n"),
+            &format!(
+                "line 7: \"{wrong}\" is not the address and port of a syslog receiver, such as \"192.0.2.9:514\", or \"tcp:192.0.2.9:601\""
+            ),
+        );
+    }
+    check(
+        "[log]\nfile = \"x\"\n",
+        "line 7: the key `file` is not known here; known are `syslog`",
+    );
+}
+
+#[test]
 fn keys_that_are_not_known_are_told_with_their_line() {
     check(
         "colour = \"blue\"\n",
@@ -114,7 +133,7 @@ fn keys_that_are_not_known_are_told_with_their_line() {
     );
     check(
         "[surprise]\nx = 1\n",
-        "line 6: the key `surprise` is not known here; known are `host_name`, `domain`, `mailbox`, `redirect`, `box`, `limits`",
+        "line 6: the key `surprise` is not known here; known are `host_name`, `domain`, `mailbox`, `redirect`, `box`, `limits`, `log`",
     );
     check(
         "[limits]\nconnections = 10\nconnection = 5\n",
@@ -447,6 +466,7 @@ fn the_boot_partition_brings_no_accounts() {
         ),
         ("[[redirect]]\naddress = \"a@firma.cz\"\ntargets = []\n", 2),
         ("[limits]\nconnections = 7\n", 1),
+        ("[log]\nsyslog = \"192.0.2.9:514\"\n", 1),
     ] {
         let refused = super::parse_box(format!("{addition}{BOX}").as_bytes()).unwrap_err();
         assert_eq!(refused.0.len(), 1, "{refused}");

@@ -38,7 +38,7 @@ async fn build(provision: Option<&str>, options: store::Options, ports: &[u16]) 
     let provision = provision.map(|text| ProvisionFile {
         name: "postolka.toml".to_owned(),
         octets: text.as_bytes().to_vec(),
-        limits_hold: true,
+        is_named: true,
     });
     let options = Options {
         has_button: false,
