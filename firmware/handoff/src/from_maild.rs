@@ -31,7 +31,7 @@ pub enum FromMaild {
     },
     /// `maild`'s lines on the console page, in place of those before.
     Status(Status),
-    /// The executor and the store's writer are alive.
+    /// The executor is alive, and from `Ready` on the store's writer too.
     Alive,
     /// `maild` has tried itself out. A version on trial stays only after this was said with `is_ok`.
     SelfTest {

@@ -86,8 +86,11 @@ pub enum FromNetd {
         /// When that was, by `CLOCK_BOOTTIME`.
         boot_ms: u64,
     },
-    /// Somebody else on the link has the box's name (RFC 6762 §9).
-    NameConflict,
+    /// Somebody else on the link has the name that the box was announced by (RFC 6762 §9): this one. Several cards may be on
+    /// that link, and each says so.
+    NameConflict(HostName),
+    /// netd's loop has come round; said every few seconds.
+    Alive,
 }
 
 /// A DHCPv4 lease as the server gave it.
@@ -120,6 +123,7 @@ const ADDRESS_CONFLICT: u16 = 0x0403;
 const RESOLVERS_6: u16 = 0x0404;
 const TIME_SAMPLE: u16 = 0x0405;
 const NAME_CONFLICT: u16 = 0x0406;
+const NETD_ALIVE: u16 = 0x0407;
 
 impl Message for ToNetd {
     fn encode(&self) -> Packet {
@@ -228,7 +232,11 @@ impl Message for FromNetd {
                 writer.u64(*unix_ms);
                 writer.u64(*boot_ms);
             }
-            Self::NameConflict => writer = Writer::new(NAME_CONFLICT),
+            Self::NameConflict(name) => {
+                writer = Writer::new(NAME_CONFLICT);
+                text::write(&mut writer, name.as_str());
+            }
+            Self::Alive => writer = Writer::new(NETD_ALIVE),
         }
         writer.finish()
     }
@@ -247,7 +255,8 @@ impl Message for FromNetd {
                 unix_ms: ranged(reader.u64("time")?, 0..=UNIX_MS_MAX, "time")?,
                 boot_ms: ranged(reader.u64("boot time")?, 0..=UNIX_MS_MAX, "boot time")?,
             },
-            NAME_CONFLICT => Self::NameConflict,
+            NAME_CONFLICT => Self::NameConflict(text::read(&mut reader, "host name", HostName::new)?),
+            NETD_ALIVE => Self::Alive,
             other => return Err(DecodeError::Kind(other)),
         };
         reader.finish(message)
@@ -359,7 +368,8 @@ mod tests {
             }),
             (0..=UNIX_MS_MAX, 0..=UNIX_MS_MAX)
                 .prop_map(|(unix_ms, boot_ms)| FromNetd::TimeSample { unix_ms, boot_ms }),
-            Just(FromNetd::NameConflict),
+            host_name().prop_map(FromNetd::NameConflict),
+            Just(FromNetd::Alive),
         ]
     }
 
@@ -378,7 +388,7 @@ mod tests {
 
         #[test]
         fn random_bodies_are_refused_or_mean_one_thing(
-            kind in prop_oneof![0x0300..0x0308_u16, 0x0400..0x0408_u16, any::<u16>()],
+            kind in prop_oneof![0x0300..0x0308_u16, 0x0400..0x0409_u16, any::<u16>()],
             body in vec(prop_oneof![2 => Just(0_u8), 1 => any::<u8>()], 0..PACKET_OCTETS - 8),
         ) {
             let mut packet = Writer::new(kind).finish();

@@ -2,7 +2,7 @@
 //!
 //! | the button | what it does |
 //! | --- | --- |
-//! | is pressed for a second (less than three) | the power goes off, when it is let go; or it says yes to the page that asks for a press |
+//! | is pressed for a second (less than three) | the power goes off, when it is let go; or it says yes to the page that asks for a press; or nothing, for ten seconds after the page has stopped to ask |
 //! | is held for five seconds (four to seven) | the network is reset, when it is let go: DHCP, and the name the box came with |
 //! | is held for ten seconds, begun within the first minute | factory reset |
 //! | is held for ten seconds, later | the power goes off |
@@ -11,6 +11,7 @@
 use board::linux::{GpioButton, PowerKey};
 use board::{Button, Gesture, HELD_MS, Line, Phase};
 
+use crate::mail::Press;
 use crate::run::Machine;
 use crate::shutdown::Goal;
 
@@ -155,8 +156,13 @@ impl Machine {
         }
         match gesture {
             // Whoever was asked to press it has not meant to switch the box off.
-            Some(Gesture::Short) if self.mail.take_button(now_ms) => self.lamp.acknowledge(now_ms),
-            Some(Gesture::Short) => self.stop(Goal::PowerOff),
+            Some(Gesture::Short) => match self.mail.press(now_ms) {
+                Press::Answer => self.lamp.acknowledge(now_ms),
+                Press::Late => self.console.line(
+                    "The button was pressed when the page that had asked for it did so no more: nothing is done.",
+                ),
+                Press::Ordinary => self.stop(Goal::PowerOff),
+            },
             Some(Gesture::Long) => self.reset_network(now_ms),
             Some(Gesture::Held) | None => {}
         }

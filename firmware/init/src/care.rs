@@ -84,13 +84,13 @@ impl Machine {
                     let outcome = self.time.sample(unix_ms, boot_ms);
                     self.tell_time(outcome);
                 }
-                links::Event::NameConflict => {
-                    let taken = self.naming.announced();
-                    self.naming.conflict(now_ms);
-                    let name = self.naming.name();
-                    let (taken, name) = (taken.as_str(), name.as_str());
-                    self.console
-                        .line(&format!("Another device is called {taken}: this box is {name}."));
+                links::Event::NameConflict(taken) => {
+                    if self.naming.conflict(&taken, now_ms) {
+                        let name = self.naming.name();
+                        let (taken, name) = (taken.as_str(), name.as_str());
+                        self.console
+                            .line(&format!("Another device is called {taken}: this box is {name}."));
+                    }
                 }
             }
         }

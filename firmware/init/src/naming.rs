@@ -65,12 +65,17 @@ impl Naming {
         }
     }
 
-    /// The announced name belongs to somebody else.
-    pub(crate) fn conflict(&mut self, now_ms: u64) {
+    /// This name, which was announced, belongs to somebody else; whether that is news. Of several cards on one link each hears
+    /// the objection, and the box has another name by the time the second tells it.
+    pub(crate) fn conflict(&mut self, taken: &HostName, now_ms: u64) -> bool {
+        if *taken != self.announced() {
+            return false;
+        }
         self.retry_ms = Some(now_ms + RETRY_MS);
         if self.trial_ms.take().is_none() {
             self.number = (self.number + 1).min(NUMBER_MAX);
         }
+        true
     }
 
     /// Nothing is announced any more, so that nobody can object.
@@ -122,6 +127,10 @@ mod tests {
         Naming::new(Naming::default_name())
     }
 
+    fn conflict(naming: &mut Naming, now_ms: u64) {
+        assert!(naming.conflict(&naming.announced(), now_ms));
+    }
+
     fn check(naming: &Naming, name: &str, announced: &str) {
         let (is, says) = (naming.name(), naming.announced());
         assert_eq!((is.as_str(), says.as_str()), (name, announced));
@@ -131,12 +140,12 @@ mod tests {
     fn a_name_that_is_taken_gets_a_number_and_the_next_one() {
         let mut naming = naming();
         check(&naming, "postolka", "postolka");
-        naming.conflict(0);
+        conflict(&mut naming, 0);
         check(&naming, "postolka-2", "postolka-2");
-        naming.conflict(1_000);
+        conflict(&mut naming, 1_000);
         check(&naming, "postolka-3", "postolka-3");
         for _ in 0..1000 {
-            naming.conflict(2_000);
+            conflict(&mut naming, 2_000);
         }
         check(&naming, "postolka-99", "postolka-99");
     }
@@ -144,14 +153,14 @@ mod tests {
     #[test]
     fn the_chosen_name_is_tried_again_each_hour_and_the_box_keeps_its_number_meanwhile() {
         let mut naming = naming();
-        naming.conflict(0);
+        conflict(&mut naming, 0);
         assert_eq!(naming.deadline_ms(), Some(HOUR));
         naming.tick(HOUR - 1);
         check(&naming, "postolka-2", "postolka-2");
         naming.tick(HOUR);
         check(&naming, "postolka-2", "postolka");
         // It is still taken.
-        naming.conflict(HOUR + 500);
+        conflict(&mut naming, HOUR + 500);
         check(&naming, "postolka-2", "postolka-2");
         naming.tick(HOUR + 20_000);
         check(&naming, "postolka-2", "postolka-2");
@@ -167,16 +176,30 @@ mod tests {
     #[test]
     fn another_chosen_name_and_silence_end_the_conflict() {
         let mut naming = naming();
-        naming.conflict(0);
+        conflict(&mut naming, 0);
         naming.choose(Naming::default_name());
         check(&naming, "postolka-2", "postolka-2");
         naming.choose(HostName::new("mail.example.net").unwrap());
         check(&naming, "mail.example.net", "mail.example.net");
-        naming.conflict(0);
+        conflict(&mut naming, 0);
         check(&naming, "mail-2.example.net", "mail-2.example.net");
         naming.forget_conflict();
         check(&naming, "mail.example.net", "mail.example.net");
         assert_eq!(naming.deadline_ms(), None);
+    }
+
+    #[test]
+    fn two_cards_that_lose_a_name_raise_the_number_once() {
+        let mut naming = naming();
+        let taken = naming.announced();
+        assert!(naming.conflict(&taken, 0));
+        assert!(!naming.conflict(&taken, 0));
+        check(&naming, "postolka-2", "postolka-2");
+        // The same when the chosen name is tried again.
+        naming.tick(HOUR);
+        assert!(naming.conflict(&taken, HOUR + 500));
+        assert!(!naming.conflict(&taken, HOUR + 501));
+        check(&naming, "postolka-2", "postolka-2");
     }
 
     #[test]

@@ -84,14 +84,17 @@ pub(crate) struct Spawned {
 
 /// Makes the control groups with their limits. Without them the box runs, unprotected from a program that grows.
 pub(crate) fn prepare_groups() -> io::Result<()> {
-    fs::write(format!("{CGROUPS}/cgroup.subtree_control"), "+memory +pids")?;
-    let memory = nix::sys::sysinfo::sysinfo()?.ram_total();
+    prepare_groups_in(CGROUPS, nix::sys::sysinfo::sysinfo()?.ram_total())
+}
+
+fn prepare_groups_in(root: &str, memory: u64) -> io::Result<()> {
+    fs::write(format!("{root}/cgroup.subtree_control"), "+memory +pids")?;
     let maild_octets = memory.saturating_sub(RESERVED_OCTETS).max(MAILD_OCTETS_MIN);
     for (program, octets, processes) in [
         (MAILD, maild_octets, MAILD_PROCESSES_MAX),
         (NETD, NETD_OCTETS, NETD_PROCESSES_MAX),
     ] {
-        let group = format!("{CGROUPS}/{}", program.name);
+        let group = format!("{root}/{}", program.name);
         fs::create_dir(&group)?;
         // Above this, allocations are slowed down while the kernel takes back what it can. A sixteenth is left, so that a
         // program which wants everything is ended within seconds, and does not crawl on.
@@ -100,6 +103,10 @@ pub(crate) fn prepare_groups() -> io::Result<()> {
         // No thread is killed alone: the program would limp on without it.
         fs::write(format!("{group}/memory.oom.group"), "1")?;
         fs::write(format!("{group}/pids.max"), processes.to_string())?;
+        // Nothing of it is ever swapped out. Nobody sets up swap: a card would wear out, passwords that were in memory only
+        // would lie on it, and what zram gains on text it takes from the processor when there is the least of it. Should
+        // there be one all the same, a program that wants everything is still ended at its bound, and does not fill that.
+        fs::write(format!("{group}/memory.swap.max"), "0")?;
     }
     Ok(())
 }
@@ -228,6 +235,26 @@ mod tests {
     use nix::sys::signal::Signal;
 
     use super::*;
+
+    /// Nothing is swapped out, and what grows is ended as a whole, within its bounds.
+    #[test]
+    fn the_control_groups_have_their_bounds() {
+        const MIB: u64 = 1 << 20;
+        let root = tempfile::tempdir().unwrap();
+        prepare_groups_in(root.path().to_str().unwrap(), 256 * MIB).unwrap();
+        let check = |program: &str, octets: u64, processes: &str| {
+            let value = |name: &str| fs::read_to_string(root.path().join(program).join(name)).unwrap();
+            assert_eq!(value("memory.max"), octets.to_string());
+            assert_eq!(value("memory.high"), (octets / 16 * 15).to_string());
+            assert_eq!(
+                (value("memory.swap.max"), value("memory.oom.group")),
+                ("0".into(), "1".into())
+            );
+            assert_eq!(value("pids.max"), processes);
+        };
+        check("maild", 192 * MIB, "256");
+        check("netd", 16 * MIB, "16");
+    }
 
     /// Needs the rights of root, as init has them; elsewhere the first step that needs one says so.
     #[test]

@@ -16,8 +16,10 @@ pub(crate) const ENDS_MAX: usize = 5;
 pub(crate) const ENDS_WINDOW_MS: u64 = 600_000;
 /// It rests, and is tried again after this time, unless `postolka.rest_seconds` on the kernel's command line says otherwise.
 const REST_SECONDS: u64 = 300;
-/// maild says `Alive` every 5 s; twelve in a row are missing when it is taken to hang.
+/// maild says `Alive` every 5 s, netd every 10 s; many in a row are missing when it is taken to hang.
 pub(crate) const ALIVE_MS_MAX: u64 = 60_000;
+/// maild is ready by then, or never: making the index anew of a card of 128 GB, which is read at 20 MB/s, takes 1.8 hours.
+pub(crate) const OPENING_MS_MAX: u64 = 10_800_000;
 /// From SIGABRT, which leaves a trace on the console, to SIGKILL.
 pub(crate) const ABORT_MS_MAX: u64 = 5_000;
 
@@ -104,28 +106,81 @@ impl Crashes {
     }
 }
 
+/// The signs of life of a program, from its start to its end.
+///
+/// ```text
+///         a minute without one, or never ready            five seconds
+///   lives ────────────────────────────────────▶ aborted ───────────────▶ killed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    alive_ms: u64,
+    /// By when it has to be ready, until it is.
+    ready_ms: Option<u64>,
+    aborted_ms: Option<u64>,
+    is_killed: bool,
+}
+
 /// What to do about a program that should show signs of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Look again at this time.
-    Fine { again_ms: u64 },
-    /// It hangs: SIGABRT.
-    Abort,
+    Fine,
+    /// It hangs, which these words tell: SIGABRT.
+    Abort(&'static str),
     /// It hangs and has not followed SIGABRT: SIGKILL.
     Kill,
 }
 
-/// Judges by the last sign of life, and by when SIGABRT was sent.
-pub(crate) fn judge(last_alive_ms: u64, aborted_ms: Option<u64>, now_ms: u64) -> Verdict {
-    match aborted_ms {
-        Some(aborted_ms) if now_ms >= aborted_ms + ABORT_MS_MAX => Verdict::Kill,
-        Some(aborted_ms) => Verdict::Fine {
-            again_ms: aborted_ms + ABORT_MS_MAX,
-        },
-        None if now_ms >= last_alive_ms + ALIVE_MS_MAX => Verdict::Abort,
-        None => Verdict::Fine {
-            again_ms: last_alive_ms + ALIVE_MS_MAX,
-        },
+impl Pulse {
+    /// It was started: that is the first sign. One that has to get ready has so long for it.
+    pub(crate) fn new(ready_ms_max: Option<u64>, now_ms: u64) -> Self {
+        Self {
+            alive_ms: now_ms,
+            ready_ms: ready_ms_max.map(|most_ms| now_ms + most_ms),
+            aborted_ms: None,
+            is_killed: false,
+        }
+    }
+
+    /// It has shown a sign of life. One that was aborted is on its way out whatever it says.
+    pub(crate) fn beat(&mut self, now_ms: u64) {
+        self.alive_ms = now_ms;
+    }
+
+    /// It is ready.
+    pub(crate) fn ready(&mut self, now_ms: u64) {
+        self.beat(now_ms);
+        self.ready_ms = None;
+    }
+
+    /// Gives each step once.
+    pub(crate) fn judge(&mut self, now_ms: u64) -> Verdict {
+        if self.deadline_ms().is_none_or(|due_ms| now_ms < due_ms) {
+            return Verdict::Fine;
+        }
+        if self.aborted_ms.is_some() {
+            self.is_killed = true;
+            return Verdict::Kill;
+        }
+        self.aborted_ms = Some(now_ms);
+        if now_ms >= self.alive_ms + ALIVE_MS_MAX {
+            Verdict::Abort("shows no sign of life and is ended")
+        } else {
+            Verdict::Abort("does not get ready and is ended")
+        }
+    }
+
+    /// When it is to be judged next. When SIGKILL is on its way, nothing is gained by looking before the kernel is done.
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+        match self.aborted_ms {
+            _ if self.is_killed => None,
+            Some(aborted_ms) => Some(aborted_ms + ABORT_MS_MAX),
+            None => self
+                .ready_ms
+                .into_iter()
+                .chain([self.alive_ms + ALIVE_MS_MAX])
+                .min(),
+        }
     }
 }
 
@@ -210,15 +265,51 @@ mod tests {
         assert!(!crashes.ended(STEADY_MS, 2_100_000));
     }
 
+    /// D20
     #[test]
-    fn a_silent_program_is_aborted_and_then_killed() {
-        assert_eq!(judge(1000, None, 60_999), Verdict::Fine { again_ms: 61_000 });
-        assert_eq!(judge(1000, None, 61_000), Verdict::Abort);
+    fn d20_a_silent_program_is_aborted_and_then_killed_and_each_once() {
+        let mut pulse = Pulse::new(None, 1000);
         assert_eq!(
-            judge(1000, Some(61_000), 61_000),
-            Verdict::Fine { again_ms: 66_000 }
+            (pulse.judge(60_999), pulse.deadline_ms()),
+            (Verdict::Fine, Some(61_000))
         );
-        assert_eq!(judge(1000, Some(61_000), 66_000), Verdict::Kill);
+        pulse.beat(31_000);
+        assert_eq!(
+            (pulse.judge(90_999), pulse.deadline_ms()),
+            (Verdict::Fine, Some(91_000))
+        );
+        assert!(matches!(pulse.judge(91_000), Verdict::Abort(why) if why.contains("no sign of life")));
+        // A sign that comes now changes nothing.
+        pulse.beat(92_000);
+        assert_eq!(
+            (pulse.judge(95_999), pulse.deadline_ms()),
+            (Verdict::Fine, Some(96_000))
+        );
+        assert_eq!(pulse.judge(96_000), Verdict::Kill);
+        assert_eq!((pulse.judge(200_000), pulse.deadline_ms()), (Verdict::Fine, None));
+    }
+
+    /// D20: signs of life alone are not enough for ever, before it is ready.
+    #[test]
+    fn d20_a_program_that_never_gets_ready_is_aborted_however_alive_it_is() {
+        let beaten = |is_ready| {
+            let mut pulse = Pulse::new(Some(OPENING_MS_MAX), 0);
+            for now_ms in (0..2 * OPENING_MS_MAX).step_by(5000) {
+                pulse.beat(now_ms);
+                if is_ready && now_ms == OPENING_MS_MAX / 2 {
+                    pulse.ready(now_ms);
+                }
+                if let Verdict::Abort(why) = pulse.judge(now_ms) {
+                    return Some((now_ms, why));
+                }
+            }
+            None
+        };
+        let never = Some((OPENING_MS_MAX, "does not get ready and is ended"));
+        assert_eq!((beaten(false), beaten(true)), (never, None));
+        // One that hangs while it opens is not waited for so long.
+        let mut pulse = Pulse::new(Some(OPENING_MS_MAX), 0);
+        assert!(matches!(pulse.judge(ALIVE_MS_MAX), Verdict::Abort(_)));
     }
 
     #[test]

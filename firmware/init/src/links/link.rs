@@ -11,7 +11,7 @@ use crate::child::Child;
 use crate::console::Console;
 use crate::network::{self, Card, Learned, Network};
 use crate::spawn::{NETD, spawn};
-use crate::supervise::Restarts;
+use crate::supervise::{Pulse, Restarts, Verdict};
 use crate::trouble::{Trouble, reason};
 
 /// A netd that was told to end has so long for it.
@@ -24,6 +24,8 @@ pub(crate) struct Link {
     /// Before any lease.
     own_mtu: Option<u16>,
     pub(crate) child: Option<Child>,
+    /// Its signs of life.
+    pulse: Option<Pulse>,
     pub(super) restarts: Restarts,
     pub(super) start_ms: Option<u64>,
     /// When a netd that was told to end is ended.
@@ -82,6 +84,7 @@ impl Link {
             start_ms: card.has_carrier.then_some(now_ms),
             card,
             child: None,
+            pulse: None,
             restarts: Restarts::default(),
             kill_ms: None,
             held: None,
@@ -98,6 +101,28 @@ impl Link {
         self.resolvers_6.take_if(|held| held.is_over(now_ms));
         if self.kill_ms.take_if(|kill_ms| *kill_ms <= now_ms).is_some() {
             self.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// Ends a netd that hangs. One that is to end anyway has less time than that.
+    pub(super) fn judge(&mut self, console: &mut Console, now_ms: u64) {
+        let Some(pulse) = self.pulse.as_mut().filter(|_| self.child.is_some()) else {
+            return;
+        };
+        match pulse.judge(now_ms) {
+            Verdict::Fine => {}
+            Verdict::Abort(why) => {
+                console.line(&format!("netd on {} {why}.", self.card.name.as_str()));
+                self.signal(Signal::SIGABRT);
+            }
+            Verdict::Kill => self.signal(Signal::SIGKILL),
+        }
+    }
+
+    /// It has shown a sign of life.
+    pub(super) fn beat(&mut self, now_ms: u64) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.beat(now_ms);
         }
     }
 
@@ -147,6 +172,7 @@ impl Link {
             child.signal(Signal::SIGKILL);
         }
         self.child = Some(child);
+        self.pulse = Some(Pulse::new(None, now_ms));
         self.ipv4 = ipv4.clone();
         self.kill_ms = None;
         self.told = Heard {
@@ -196,7 +222,9 @@ impl Link {
         let start_ms = start_ms.map(|start_ms| start_ms.max(not_before_ms));
         let lease_ms = self.held.as_ref().and_then(|held| held.ends_ms);
         let resolvers_ms = self.resolvers_6.as_ref().and_then(|held| held.ends_ms);
-        let due = [start_ms, self.kill_ms, lease_ms, resolvers_ms];
+        let pulse = self.pulse.filter(|_| self.child.is_some());
+        let pulse_ms = pulse.and_then(|pulse| pulse.deadline_ms());
+        let due = [start_ms, self.kill_ms, lease_ms, resolvers_ms, pulse_ms];
         due.into_iter().flatten().min()
     }
 

@@ -49,12 +49,12 @@ pub(crate) struct Links {
 }
 
 /// What a netd has said that is not about its link alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// What time it was at a moment of `CLOCK_BOOTTIME`.
     Time { unix_ms: u64, boot_ms: u64 },
-    /// The announced name belongs to somebody else.
-    NameConflict,
+    /// This name, which was announced, belongs to somebody else.
+    NameConflict(HostName),
 }
 
 impl Links {
@@ -129,6 +129,7 @@ impl Links {
                 &Ipv4Settings::Dynamic
             };
             link.expire(now_ms);
+            link.judge(console, now_ms);
             if self.is_settled {
                 link.follow(ipv4, &self.network, now_ms);
                 link.start_if_due(ipv4, &orders, console, now_ms);
@@ -202,6 +203,7 @@ impl Links {
         };
         let Some(child) = &mut link.child else { return };
         match child.receive::<FromNetd>() {
+            Told::Message(received) if received.message == FromNetd::Alive => link.beat(now_ms),
             // From before it heard that it is to end.
             Told::Message(_) if link.is_stopping() => {}
             Told::Message(received) => match received.message {
@@ -212,7 +214,8 @@ impl Links {
                 FromNetd::TimeSample { unix_ms, boot_ms } => {
                     self.events.push(Event::Time { unix_ms, boot_ms });
                 }
-                FromNetd::NameConflict => self.events.push(Event::NameConflict),
+                FromNetd::NameConflict(name) => self.events.push(Event::NameConflict(name)),
+                FromNetd::Alive => {}
             },
             Told::Nothing => {}
             Told::Killed(why) => console.line(&format!("netd on {} {why}.", link.card.name.as_str())),

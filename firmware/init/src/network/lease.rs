@@ -46,6 +46,8 @@ pub(crate) fn is_as_set(settings: &Ipv4Settings, lease: &Lease) -> bool {
         Ipv4Settings::Static(fixed) => {
             (lease.address, lease.prefix, lease.gateway) == (fixed.address, fixed.prefix, fixed.gateway)
                 && lease.dns == fixed.dns
+                // Nobody can set one.
+                && lease.mtu.is_none()
         }
     }
 }
@@ -146,6 +148,7 @@ mod tests {
             |lease: &mut Lease| lease.address = [192, 0, 2, 16].into(),
             |lease: &mut Lease| lease.prefix = 16,
             |lease: &mut Lease| lease.gateway = None,
+            |lease: &mut Lease| lease.mtu = Some(1280),
             |lease: &mut Lease| lease.dns = std::iter::once([192, 0, 2, 66].into()).collect(),
         ] {
             let mut other = said.clone();

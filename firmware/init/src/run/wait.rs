@@ -107,7 +107,7 @@ impl Machine {
             due.extend(self.standing.deadline_ms());
             due.push(self.care_deadline_ms(now_ms));
             due.extend(self.links.deadline_ms());
-            due.extend(self.mail.deadline_ms(now_ms));
+            due.extend(self.mail.deadline_ms());
             // The moment from which a missing network is trouble.
             due.extend(Some(PATIENCE_MS).filter(|&patience_ms| patience_ms > now_ms));
         }

@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //! - Nothing here waits but the one `poll`, and for init to take a message.
-//! - Without news netd sleeps until the next deadline of a machine. A busy network wakes it for ARP at most once in
+//! - Without news netd sleeps until the next deadline of a machine, or until init is to hear that it is alive. A busy network wakes it for ARP at most once in
 //!   `ARP_REST_MS`, unless an address is being probed for.
 
 mod names;
@@ -40,6 +40,8 @@ const SLEEP_MS_MAX: u64 = 3_600_000;
 const ARP_REST_MS: u64 = 1_000;
 /// How much is read from one socket before the others have their turn.
 const READS_MAX: usize = 64;
+/// How often init is told that the loop comes round. It takes netd for dead after a minute without.
+const ALIVE_EVERY_MS: u64 = 10_000;
 
 /// One interface with everything that netd does for it.
 pub(crate) struct Link {
@@ -53,6 +55,8 @@ pub(crate) struct Link {
     surroundings: Surroundings,
     /// Until then ARP is left where it is.
     arp_rest_ms: u64,
+    /// When init is to hear again that the loop comes round.
+    alive_ms: u64,
     counts: Counts,
 }
 
@@ -96,6 +100,7 @@ impl Link {
             names,
             surroundings: Surroundings::default(),
             arp_rest_ms: 0,
+            alive_ms: now_ms() + ALIVE_EVERY_MS,
             counts: Counts::default(),
         }
     }
@@ -111,6 +116,7 @@ impl Link {
             self.tell(&news)?;
             let news = self.names.tick(now_ms());
             self.tell(&news)?;
+            self.say_alive()?;
             for ear in self.wait()? {
                 match ear {
                     Ear::Control => {
@@ -134,6 +140,16 @@ impl Link {
         }
     }
 
+    /// Said behind the machines' turn, so that one of them that does not come to an end is a sign of life that is missing.
+    fn say_alive(&mut self) -> io::Result<()> {
+        let now_ms = now_ms();
+        if now_ms >= self.alive_ms {
+            self.alive_ms = now_ms + ALIVE_EVERY_MS;
+            self.control.send(&FromNetd::Alive, &[])?;
+        }
+        Ok(())
+    }
+
     /// Sleeps until there is something to do, and gives what there is to read.
     fn wait(&self) -> Result<Vec<Ear>, Box<dyn Error>> {
         let now_ms = now_ms();
@@ -145,6 +161,7 @@ impl Link {
             self.time.deadline_ms(),
             self.names.deadline_ms(),
             rest_ms,
+            Some(self.alive_ms),
         ];
         let deadline_ms = deadlines.into_iter().flatten().min();
         let wait_ms = deadline_ms.map_or(SLEEP_MS_MAX, |at_ms| at_ms.saturating_sub(now_ms));

@@ -22,6 +22,8 @@ pub(super) struct Names {
     interface: InterfaceName,
     index: u32,
     machine: mdns::Machine<fn() -> u32>,
+    /// What is announced.
+    name: HostName,
     is_on: bool,
     addresses: Vec<Address>,
     /// Those of all its interfaces: two of them may be on one link, and hear each other.
@@ -45,6 +47,7 @@ impl Names {
             interface,
             index,
             machine: mdns::Machine::new(name, random),
+            name: name.clone(),
             is_on: false,
             addresses: Vec::new(),
             of_the_box: Vec::new(),
@@ -68,6 +71,7 @@ impl Names {
     }
 
     pub(super) fn set_name(&mut self, name: &HostName, now_ms: u64) -> Vec<FromNetd> {
+        self.name = name.clone();
         let actions = self.machine.set_name(name, now_ms);
         self.perform(actions)
     }
@@ -170,7 +174,7 @@ impl Names {
                     };
                     let _ = socket.map(|socket| socket.send_to(&octets, to));
                 }
-                mdns::Action::NameConflict => told.push(FromNetd::NameConflict),
+                mdns::Action::NameConflict => told.push(FromNetd::NameConflict(self.name.clone())),
             }
         }
         told
