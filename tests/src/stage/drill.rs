@@ -126,7 +126,13 @@ pub(super) fn order(socket: &Path, order: &str) -> io::Result<String> {
     let mut answer = String::new();
     for read in BufReader::new(line).lines() {
         // The terminal in between says our letter back, and puts CR before LF.
-        let read = read?;
+        let read = read.map_err(|error| {
+            let kind = error.kind();
+            io::Error::new(
+                kind,
+                format!("the drill does not answer '{order}': {error}; so far: {answer}"),
+            )
+        })?;
         match read.trim() {
             "." => return Ok(answer),
             echo if echo == order => {}

@@ -11,12 +11,11 @@ use e2e::stage::{Booted, BootedImage};
 use e2e::{Appliance, Office, Plan, Service, Smtp, Stage};
 use serde_json::json;
 
-e2e::scenarios![; own
-    d21_a_maild_that_does_not_stay_up_is_not_waited_for,
-    ; alone
+e2e::scenarios![; alone
     the_led_says_how_the_box_is_until_it_is_dark,
     a_box_that_nobody_has_claimed_says_so,
     a_second_five_seconds_and_ten_are_three_gestures,
+    d21_a_maild_that_does_not_stay_up_is_not_waited_for,
 ];
 
 /// What the LED does: milliseconds on and off in turn, beginning with on, so many that nothing else looks like it. As people

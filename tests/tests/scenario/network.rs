@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use e2e::appliance::SENDER;
+use e2e::client::PATIENCE;
 use e2e::mail::{own_prefix, short_message};
 use e2e::peer::{
     Arp, BROADCAST, DNS_6, DhcpKind, DhcpManner, DnsManner, FAR, FIRST, Mac, Mdns, OTHER_ROUTER,
@@ -251,8 +252,12 @@ fn d23_cards_may_come_late_and_be_several(_stage: &dyn Stage) -> Outcome {
     });
     let mut booted = on_cables(Office::for_names(["anna"]), &[])?;
     booted.power_on()?;
+    // On a page, which may come before mail is served or behind it.
+    booted
+        .on()?
+        .console()
+        .wait_for("there is no network card", PATIENCE)?;
     booted.says("LISTENING")?;
-    booted.says("there is no network card")?;
 
     // AX3, RFC 2131 §3.1 (5): somebody has the offered address; it is declined, and the next one taken.
     let plugged = Instant::now();
