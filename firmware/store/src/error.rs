@@ -9,7 +9,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk answered with an error; `name` is relative to the store's folder.
-    #[error("{name}: {source}")]
+    #[error("{}", io_sentence(name, source))]
     Io {
         /// The file or folder.
         name: String,
@@ -116,6 +116,26 @@ pub enum StoreError {
     /// Two accounts, or two redirects, have this address.
     #[error("{0} is given twice")]
     AddressTaken(Address),
+}
+
+/// What the system said of which file, and where a person can help, what to do.
+fn io_sentence(name: &str, source: &io::Error) -> String {
+    let name = if name.is_empty() {
+        "the folder of the store"
+    } else {
+        name
+    };
+    let advice = match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "; nothing is lost: make the disk writable, and start again",
+        io::ErrorKind::PermissionDenied => {
+            "; nothing is lost: let the user of this program write there, and start again"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; nothing is lost: make room on that disk, and start again"
+        }
+        _ => "",
+    };
+    format!("{name}: {source}{advice}")
 }
 
 impl StoreError {

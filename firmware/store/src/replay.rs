@@ -62,6 +62,19 @@ pub enum Damage {
     },
 }
 
+impl Damage {
+    /// Whether the index may lack what was in the log.
+    pub(crate) fn has_lost_records(&self) -> bool {
+        match self {
+            Damage::BatchesLost { .. }
+            | Damage::RecordsLost { .. }
+            | Damage::SegmentMissing { .. }
+            | Damage::SegmentShort { .. } => true,
+            Damage::BodyDamaged { .. } | Damage::SegmentHeader { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,28 +82,35 @@ impl fmt::Display for Damage {
                 let (first, last) = (batches.start(), batches.end());
                 write!(
                     f,
-                    "{name}: batches {first} to {last} are lost, and the changes in them"
+                    "{name}: batches {first} to {last} are lost, and the changes in them; all else is there. \
+                     A backup may have them"
                 )
             }
             Damage::RecordsLost { name, batch, records } => {
                 write!(
                     f,
-                    "{name}: {records} changes in batch {batch} are lost, the others were read"
+                    "{name}: {records} changes in batch {batch} are lost, the others were read. A backup may have them"
                 )
             }
             Damage::BodyDamaged { name, batch } => {
-                write!(f, "{name}: a message in batch {batch} is damaged, nothing else")
+                write!(f, "{name}: a message in batch {batch} is damaged, nothing else; it says so when it is read. \
+                     Take it from a backup, or delete it")
             }
             Damage::SegmentHeader { name } => {
-                write!(f, "{name}: the header is damaged, nothing is lost")
+                write!(f, "{name}: the header is damaged, nothing is lost, and nothing is to be done")
             }
             Damage::SegmentShort { name } => {
                 write!(
                     f,
-                    "{name} has lost its end, and the messages in it; the index still lists them"
+                    "{name} has lost its end, and the messages in it; the index still lists them. Put the file back \
+                     from a backup while the box is off, or delete them"
                 )
             }
-            Damage::SegmentMissing { name } => write!(f, "{name} is missing, and the messages in it"),
+            Damage::SegmentMissing { name } => write!(
+                f,
+                "{name} is missing, and the messages in it; the index still lists them. Put the file back from a \
+                 backup while the box is off, or delete them"
+            ),
         }
     }
 }

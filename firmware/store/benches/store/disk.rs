@@ -8,25 +8,46 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use store::{File, RealStorage, Room, Storage};
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct Counts {
     syncs: AtomicU64,
     written: AtomicU64,
 }
 
 impl Counts {
-    fn get(&self) -> (u64, u64) {
-        (
-            self.syncs.load(Ordering::Relaxed),
-            self.written.load(Ordering::Relaxed),
-        )
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Counts what was done without the storage: the file system's own writes are in neither.
+    pub(crate) fn add(&self, syncs: u64, octets: u64) {
+        self.syncs.fetch_add(syncs, Ordering::Relaxed);
+        self.written
+            .fetch_add(octets.next_multiple_of(4096), Ordering::Relaxed);
+    }
+
+    /// Octets written, whole pages.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 }
 
 /// The disk, with a count of what is done to it.
 #[derive(Debug)]
-struct Counting {
+pub(crate) struct Counting {
     real: RealStorage,
     counts: Arc<Counts>,
+}
+
+impl Counting {
+    pub(crate) fn open(folder: &Path) -> Result<(Arc<Counting>, Arc<Counts>), Failure> {
+        let counts = Arc::new(Counts::default());
+        let real = RealStorage::open(folder)?.ok_or("the folder is in use")?;
+        let counting = Counting {
+            real,
+            counts: Arc::clone(&counts),
+        };
+        Ok((Arc::new(counting), counts))
+    }
 }
 
 #[derive(Debug)]
@@ -93,4 +114,3 @@ impl File for CountingFile {
         self.file.sync()
     }
 }
-

@@ -49,7 +49,9 @@ fn main() -> Result<(), Failure> {
             "--folder" => on = PathBuf::from(arguments.next().ok_or("--folder needs a folder")?),
             // The process that is killed.
             opening::CHILD => return opening::child(Path::new(&arguments.next().ok_or("which folder?")?)),
-            word if word.starts_with('-') => return Err(format!("{word} is no option; see the head of main.rs").into()),
+            word if word.starts_with('-') => {
+                return Err(format!("{word} is no option; see the head of main.rs").into());
+            }
             word => words.push(word.to_owned()),
         }
     }

@@ -25,6 +25,8 @@ pub struct Plan {
     /// This call fails with the error. A write has then written nothing, its first half, or all, and what a
     /// sync was to make durable never becomes so, though a later sync says that it is.
     pub fail_at: Option<(u64, io::ErrorKind)>,
+    /// Each call that would change something fails: the disk can be read, and not written.
+    pub is_read_only: bool,
     /// Keep what a cut in each call would leave, and go on: [`Sim::take_cuts`]. So one course is cut
     /// everywhere without being run for each cut.
     pub keeps_cuts: bool,
@@ -302,6 +304,9 @@ impl Disk {
     /// As [`Disk::call`]; the change to a node may reach the disk in part.
     fn call_with(&mut self, under_way: Option<(u64, &Pending)>) -> io::Result<()> {
         self.alive()?;
+        if self.plan.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         self.counted.calls += 1;
         let call = self.counted.calls;
         if self.plan.keeps_cuts {

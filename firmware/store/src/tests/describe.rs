@@ -53,7 +53,11 @@ fn describe_mailbox(view: &View, mailbox: &Mailbox, text: &mut String) {
         status.deleted,
         status.size_octets,
         mailbox.special_use,
-        if mailbox.is_subscribed { "subscribed" } else { "not subscribed" },
+        if mailbox.is_subscribed {
+            "subscribed"
+        } else {
+            "not subscribed"
+        },
     )
     .unwrap();
     for entry in view.entries(mailbox.id).unwrap() {

@@ -57,7 +57,7 @@ fn opens(name: &str) {
     finish(&store);
 }
 
-/// D6, D18
+/// D6
 #[test]
 fn d6_a_store_of_format_1_opens_and_holds_what_it_held() {
     opens("store-1");
@@ -83,11 +83,7 @@ fn make(folder: &Path) {
     messages(&store);
     mailboxes(&store);
     finish(&store);
-    fs::write(
-        folder.with_extension("txt"),
-        describe(&store.view().unwrap()),
-    )
-    .unwrap();
+    fs::write(folder.with_extension("txt"), describe(&store.view().unwrap())).unwrap();
     store.close();
     fs::remove_file(folder.join("index.redb")).unwrap();
     fs::remove_file(folder.join("lock")).unwrap();
@@ -154,7 +150,10 @@ fn mailboxes(store: &Store) {
     }))
     .unwrap();
     let view = store.view().unwrap();
-    let (may, gone) = (mailbox(&view, U1, "Projects/2026/May"), mailbox(&view, U1, "Gone"));
+    let (may, gone) = (
+        mailbox(&view, U1, "Projects/2026/May"),
+        mailbox(&view, U1, "Gone"),
+    );
     drop(view);
     append(store, may, b"in May", Flags::default());
     append(store, gone, b"soon gone", Flags::default());

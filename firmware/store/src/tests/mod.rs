@@ -6,11 +6,12 @@ mod describe;
 mod failures;
 mod fixtures;
 mod kill;
-mod model;
+pub(crate) mod model;
 mod panics;
 mod power_cut;
 mod self_test;
-mod workload;
+mod words;
+pub(crate) mod workload;
 
 use crate::{
     Append, Deliver, DeliveredCopy, NewAccount, NewMessage, Options, Provision, Redirect, SealedBody, Store,

@@ -27,12 +27,17 @@ pub(crate) type State = String;
 
 impl Direct {
     pub(crate) fn open(sim: &Sim) -> Result<Direct, StoreError> {
+        Direct::open_with(sim, &options())
+    }
+
+    pub(crate) fn open_with(sim: &Sim, options: &Options) -> Result<Direct, StoreError> {
         let storage: Arc<dyn crate::Storage> = Arc::new(sim.clone());
         let Ready {
             shared,
             writer,
             opened,
-        } = open(storage, &options())?;
+            ..
+        } = open(storage, options)?;
         Ok(Direct {
             shared,
             writer,

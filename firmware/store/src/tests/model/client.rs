@@ -94,9 +94,16 @@ impl Client {
             0..=1 => {
                 let message = |_| {
                     let octets = usize::try_from(dice.roll(6) * dice.roll(400)).unwrap();
-                    let text = format!("Subject: {number}\r\n\r\n{}", "All work and no play.\r\n".repeat(40));
+                    let text = format!(
+                        "Subject: {number}\r\n\r\n{}",
+                        "All work and no play.\r\n".repeat(40)
+                    );
                     let date = InternalDate::new(Timestamp(1_700_000_000 + i64::from(account.0)), 120);
-                    (text.as_bytes()[..octets.min(text.len())].to_vec(), flags(dice), date)
+                    (
+                        text.as_bytes()[..octets.min(text.len())].to_vec(),
+                        flags(dice),
+                        date,
+                    )
                 };
                 let messages = (0..=number % 3).map(message).collect();
                 Command::Append(account, mailbox, messages)
@@ -132,7 +139,14 @@ impl Client {
     fn of_mailboxes(&self, dice: &mut Dice) -> Command {
         let account = self.account;
         let name = |dice: &mut Dice| {
-            let whole = ["Work/Old/May", "Work/New", "Work.old", "Home", "INBOX/Sub", "INBOX"];
+            let whole = [
+                "Work/Old/May",
+                "Work/New",
+                "Work.old",
+                "Home",
+                "INBOX/Sub",
+                "INBOX",
+            ];
             let name = whole[usize::try_from(dice.roll(6)).unwrap()];
             let end = match name.find('/') {
                 Some(end) if dice.roll(2) == 0 => end,
@@ -186,7 +200,10 @@ impl Selected {
             self.messages.remove(&uid);
         }
         for entry in view.changed_since(id, self.modseq).map_err(text)? {
-            let is_new = self.messages.insert(entry.uid, (entry.flags, entry.modseq)).is_none();
+            let is_new = self
+                .messages
+                .insert(entry.uid, (entry.flags, entry.modseq))
+                .is_none();
             if is_new && u64::from(entry.uid.get()) < self.uid_next {
                 return Err(format!("mailbox {id} gave UID {} twice", entry.uid));
             }

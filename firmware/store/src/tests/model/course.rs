@@ -23,7 +23,7 @@ pub(crate) struct Known {
 pub(crate) enum Outcome {
     /// All of it was answered as the oracle says.
     Done,
-    /// There was an error of the disk, and nothing of it is to be seen.
+    /// Some of it found no room, and nothing of that is to be seen.
     Refused,
     /// The store writes no more; what became of the batch is seen when it is opened again.
     Stopped,
@@ -74,7 +74,10 @@ impl Known {
             commands.push(Command::Deliver(accounts, octets));
         }
         if commands.is_empty() || dice.roll(16) == 0 {
-            commands.push(Command::Verifier(AccountId(3), format!("verifier {}", self.number)));
+            commands.push(Command::Verifier(
+                AccountId(3),
+                format!("verifier {}", self.number),
+            ));
         }
         commands
     }
@@ -99,14 +102,22 @@ impl Known {
         }
         direct.writer.commit(jobs);
         self.number += 1;
+        let replies: Vec<_> = replies
+            .into_iter()
+            .map(|(reply, command)| (reply(), command))
+            .collect();
+        let is_full = |reply: &Result<String, StoreError>| matches!(reply, Err(StoreError::Full));
+        let is_taken_back = replies.iter().all(|(reply, _)| is_full(reply));
         let mut outcome = Outcome::Done;
         for (reply, command) in replies {
-            let expected = oracle.answer(&command);
-            let reply = reply();
-            match &reply {
-                Err(StoreError::Full | StoreError::Io { .. }) if may_fail => outcome = Outcome::Refused,
-                Err(StoreError::Stopped { .. }) if may_fail => outcome = Outcome::Stopped,
-                _ => {
+            match reply {
+                Err(StoreError::Stopped { .. }) if may_fail => return Ok(Outcome::Stopped),
+                // The batch found no room, or this of it was refused because there is little.
+                Err(StoreError::Full) if may_fail && (is_taken_back || command.needs_room()) => {
+                    outcome = Outcome::Refused;
+                }
+                reply => {
+                    let expected = oracle.answer(&command);
                     let answered: Answer = reply.map_err(|error| format!("{error:?}"));
                     if answered != expected {
                         return Err(format!("{command:?}: {answered:?} instead of {expected:?}"));
@@ -114,17 +125,10 @@ impl Known {
                 }
             }
         }
-        match outcome {
-            Outcome::Done => {
-                if self.oracle.is_new() && !oracle.is_new() {
-                    oracle.learn(&direct.view());
-                }
-                self.oracle = oracle;
-            }
-            // The same again, or what it asks for next: it was told.
-            Outcome::Refused => (),
-            Outcome::Stopped => return Ok(outcome),
+        if self.oracle.is_new() && !oracle.is_new() {
+            oracle.learn(&direct.view());
         }
+        self.oracle = oracle;
         self.compare(direct)?;
         self.clients_look(direct, &mut dice)?;
         Ok(outcome)
@@ -186,7 +190,11 @@ fn difference(found: &str, expected: &str) -> String {
     let mut lines = found.lines().zip(expected.lines());
     match lines.find(|(found, expected)| found != expected) {
         Some((found, expected)) => format!("found “{found}” instead of “{expected}”"),
-        None => format!("found {} lines, not {}", found.lines().count(), expected.lines().count()),
+        None => format!(
+            "found {} lines, not {}",
+            found.lines().count(),
+            expected.lines().count()
+        ),
     }
 }
 

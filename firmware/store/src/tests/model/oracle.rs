@@ -29,6 +29,18 @@ pub(crate) enum Command {
     Verifier(AccountId, String),
 }
 
+impl Command {
+    /// Whether it may be refused when the disk is nearly full: what is new. What removes, and what an administrator needs,
+    /// may not (S8, D9).
+    pub(crate) fn needs_room(&self) -> bool {
+        match self {
+            Command::Deliver(..) | Command::Append(..) | Command::Create(_) => true,
+            Command::Copy(copy) => !copy.is_move,
+            _ => false,
+        }
+    }
+}
+
 /// The header fields that are put before a delivered body.
 pub(crate) fn prefix(account: AccountId) -> Vec<u8> {
     format!("Return-Path: <>\r\nDelivered-To: {account}\r\n").into_bytes()
@@ -48,9 +60,7 @@ pub(crate) type Answer = Result<String, String>;
 type Expected<T> = Result<T, &'static str>;
 
 fn answer<T: Debug>(expected: Expected<T>) -> Answer {
-    expected
-        .map(|reply| format!("{reply:?}"))
-        .map_err(str::to_owned)
+    expected.map(|reply| format!("{reply:?}")).map_err(str::to_owned)
 }
 
 #[derive(Clone, Debug)]
@@ -157,8 +167,16 @@ impl Oracle {
                 assert!(is_new.is_none(), "two mailboxes have one number");
             }
         }
-        let validities: BTreeSet<u32> = self.mailboxes.values().map(|mailbox| mailbox.uid_validity).collect();
-        assert_eq!(validities.len(), self.mailboxes.len(), "each has a UIDVALIDITY of its own");
+        let validities: BTreeSet<u32> = self
+            .mailboxes
+            .values()
+            .map(|mailbox| mailbox.uid_validity)
+            .collect();
+        assert_eq!(
+            validities.len(),
+            self.mailboxes.len(),
+            "each has a UIDVALIDITY of its own"
+        );
         self.next_mailbox = self.mailboxes.keys().last().unwrap().0 + 1;
         self.next_uid_validity = validities.last().unwrap() + 1;
     }
@@ -217,7 +235,10 @@ impl Oracle {
     }
 
     fn used_octets(&self, account: AccountId) -> u64 {
-        let mailboxes = self.mailboxes.values().filter(|mailbox| mailbox.account == account);
+        let mailboxes = self
+            .mailboxes
+            .values()
+            .filter(|mailbox| mailbox.account == account);
         mailboxes
             .flat_map(|mailbox| mailbox.messages.values())
             .map(|message| message.size_octets)
@@ -283,7 +304,10 @@ impl Oracle {
             let Some(message) = mailbox.messages.get_mut(&uid.get()) else {
                 continue;
             };
-            if asked.unchanged_since.is_some_and(|since| message.modseq > since.0) {
+            if asked
+                .unchanged_since
+                .is_some_and(|since| message.modseq > since.0)
+            {
                 stored.modified.push(*uid);
                 continue;
             }
@@ -353,7 +377,10 @@ impl Oracle {
         let mut uids = Vec::new();
         if !copies.is_empty() {
             if !asked.is_move {
-                self.has_room(account, copies.iter().map(|(_, message)| message.size_octets).sum())?;
+                self.has_room(
+                    account,
+                    copies.iter().map(|(_, message)| message.size_octets).sum(),
+                )?;
             }
             let modseq = self.next_modseq(account);
             for (uid, message) in copies {
@@ -476,7 +503,11 @@ impl Oracle {
 impl Mailbox {
     fn describe(&self, id: MailboxId, text: &mut String) {
         let messages = || self.messages.values();
-        let with = |flag| messages().filter(|message| message.flags.system.contains(flag)).count();
+        let with = |flag| {
+            messages()
+                .filter(|message| message.flags.system.contains(flag))
+                .count()
+        };
         writeln!(
             text,
             "mailbox {id} of {} {}: uidvalidity {}, uidnext {}, modseq {}, {} messages, {} unseen, {} deleted, \
