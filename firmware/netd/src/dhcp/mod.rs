@@ -357,5 +357,4 @@ impl<R: FnMut() -> u32> Machine<R> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

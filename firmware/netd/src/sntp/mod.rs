@@ -438,5 +438,4 @@ fn delay_ms(sent_ms: u64, received_ms: u64, receive: Timestamp, transmit: Timest
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
