@@ -23,7 +23,7 @@ pub use console::Console;
 pub use disk::{Disk, OCTETS_MIN};
 pub use error::Error;
 pub use firmware::Firmware;
-pub use forgetful::{Flush, ForgetfulDisk, Lost};
+pub use forgetful::{Flush, ForgetfulDisk, Lost, Random};
 pub use image::{Image, target, workspace};
 pub use machine::Machine;
 pub use plan::{Network, Reset};

@@ -19,6 +19,7 @@ mod protocol;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -59,7 +60,25 @@ struct State {
     era: u64,
     flush: Flush,
     flushes: u64,
+    armed: Option<Armed>,
+    fell: Option<Lost>,
     is_pulled: bool,
+}
+
+/// A cut that falls by itself.
+struct Armed {
+    /// So many writes and flushes come before it.
+    requests: u64,
+    random: Random,
+}
+
+/// Where the lots come from.
+pub type Random = Box<dyn FnMut() -> u64 + Send>;
+
+impl fmt::Debug for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cut in {} requests", self.requests)
+    }
 }
 
 impl ForgetfulDisk {
@@ -75,6 +94,8 @@ impl ForgetfulDisk {
             era: 0,
             flush: Flush::Kept,
             flushes: 0,
+            armed: None,
+            fell: None,
             is_pulled: false,
         }));
         let shared = Arc::clone(&state);
@@ -98,8 +119,23 @@ impl ForgetfulDisk {
     /// The file cannot be written.
     pub fn cut(&self, random: &mut dyn FnMut() -> u64) -> io::Result<Lost> {
         let mut state = self.lock();
+        state.armed = None;
         state.era += 1;
         state.cache.cut(random)
+    }
+
+    /// The power will go by itself, at the request behind so many writes and flushes: in a write, of which any part may
+    /// survive, or before a flush has done anything. Seen from outside, a disk has little to forget at most moments: who
+    /// writes flushes at once. [`fell`](Self::fell) tells when it was.
+    pub fn cut_in(&self, requests: u64, random: Random) {
+        let mut state = self.lock();
+        state.fell = None;
+        state.armed = Some(Armed { requests, random });
+    }
+
+    /// What the cut that was [asked for](Self::cut_in) has done, once it has fallen. Tells it once.
+    pub fn fell(&self) -> Option<Lost> {
+        self.lock().fell.take()
     }
 
     /// What becomes of flushes from now on.
@@ -177,10 +213,15 @@ fn converse(mut stream: UnixStream, era: u64, state: &Mutex<State>) -> io::Resul
             // A machine without power that is not quite dead: it is listened to, so that it waits, and is not answered.
             return io::copy(&mut stream, &mut io::sink()).map(drop);
         }
-        let error = match locked.run(&request, &mut data) {
+        let is_cut = locked.is_cut_at(&request);
+        let error = match locked.run(&request, &mut data, is_cut) {
             Ok(()) => 0,
             Err(error) => error,
         };
+        if is_cut {
+            locked.fall()?;
+            continue;
+        }
         // Answered under the lock: a cut comes before the answer, or behind it.
         stream.write_all(&simple_reply(request.cookie, error))?;
         if request.command == Command::Read && error == 0 {
@@ -190,8 +231,31 @@ fn converse(mut stream: UnixStream, era: u64, state: &Mutex<State>) -> io::Resul
 }
 
 impl State {
-    /// Does what is asked for. What is read is put into `data`.
-    fn run(&mut self, request: &Request, data: &mut Vec<u8>) -> Result<(), u32> {
+    /// Whether the cut that was asked for falls at this request.
+    fn is_cut_at(&mut self, request: &Request) -> bool {
+        let Some(armed) = self.armed.as_mut() else {
+            return false;
+        };
+        if !matches!(request.command, Command::Write | Command::Flush) {
+            return false;
+        }
+        let is_now = armed.requests == 0;
+        armed.requests = armed.requests.saturating_sub(1);
+        is_now
+    }
+
+    /// The cut that was asked for falls.
+    fn fall(&mut self) -> io::Result<()> {
+        if let Some(mut armed) = self.armed.take() {
+            self.era += 1;
+            self.fell = Some(self.cache.cut(&mut armed.random)?);
+        }
+        Ok(())
+    }
+
+    /// Does what is asked for. What is read is put into `data`. If the power goes in it, a write is in the cache and no
+    /// further, and a flush does nothing.
+    fn run(&mut self, request: &Request, data: &mut Vec<u8>, is_cut: bool) -> Result<(), u32> {
         let Request { offset, octets, .. } = *request;
         let has_data = matches!(request.command, Command::Read | Command::Write);
         let end = offset.checked_add(u64::from(octets)).ok_or(EINVAL)?;
@@ -204,8 +268,11 @@ impl State {
                 data.resize(octets as usize, 0);
                 self.cache.read(offset, data).map_err(|_| EIO)
             }
-            Command::Write if request.is_fua => self.cache.write_through(offset, data).map_err(|_| EIO),
+            Command::Write if request.is_fua && !is_cut => {
+                self.cache.write_through(offset, data).map_err(|_| EIO)
+            }
             Command::Write => self.cache.write(offset, data).map_err(|_| EIO),
+            Command::Flush if is_cut => Ok(()),
             Command::Flush => {
                 self.flushes += 1;
                 match self.flush {

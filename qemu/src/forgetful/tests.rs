@@ -254,6 +254,30 @@ fn nothing_is_answered_or_taken_behind_a_cut() {
 }
 
 #[test]
+fn a_cut_falls_in_the_request_that_was_named() {
+    for (requests, kept, expected) in [(2, 7, [1, 2]), (2, 0, [1, 0]), (1, 0, [0, 0]), (3, 0, [1, 2])] {
+        let rig = rig();
+        let mut client = Client::connected(&rig.socket);
+        let mut drawn = [kept].into_iter();
+        rig.served
+            .cut_in(requests, Box::new(move || drawn.next().unwrap_or(0)));
+        assert_eq!(client.write(0, &filled(1, 1)), 0);
+        assert_eq!(client.sector(0), 1, "reading counts for nothing");
+        client.request(FLUSH, 0, 0, 0, b"");
+        client.request(WRITE, FLAG_FUA, 512, 512, &filled(2, 1));
+        client.request(FLUSH, 0, 0, 0, b"");
+        let answers = usize::try_from(requests).unwrap() - 1;
+        (0..answers).for_each(|_| assert_eq!(client.error(), 0));
+        assert!(client.hears_nothing());
+        let lost = rig.served.fell().unwrap();
+        let sectors = [on_disk(&rig.disk, 0), on_disk(&rig.disk, 1)];
+        // Behind a write with FUA nothing is left to lose.
+        assert_eq!((sectors, lost.unflushed), (expected, usize::from(requests < 3)));
+        assert_eq!(rig.served.fell(), None);
+    }
+}
+
+#[test]
 fn a_flush_that_is_ignored_keeps_nothing_and_one_that_fails_says_so() {
     let rig = rig();
     let mut client = Client::connected(&rig.socket);
