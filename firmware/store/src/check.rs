@@ -494,6 +494,7 @@ fn rows_as_text(tables: &ReadTables, each: &mut dyn FnMut(&'static str, &str)) -
         state::NEXT_BODY_FILE,
         state::LOST_UP_TO,
         state::BODY_FILES_KEPT_BELOW,
+        state::SEGMENTS_KEPT_BELOW,
     ];
     for found in tables.state.iter()? {
         let (key, value) = found?;

@@ -29,6 +29,7 @@ pub use account::{Account, NewAccount, Provision, Redirect};
 pub use changes::Watch;
 pub use check::{Checked, Flaw};
 pub use error::StoreError;
+pub use keeper::{DamagedMessage, Health};
 pub use log::body::{BodyReader, BodyWriter, SealedBody};
 pub use log::record::SpecialUse;
 pub use mailbox::{CreateMailbox, DeleteMailbox, Mailbox, RenameMailbox, Status, Subscribe};
@@ -46,7 +47,8 @@ pub use storage::{File, RealStorage, Room, Storage};
 pub use view::{Entry, Message, View};
 
 use account::SetVerifier;
-use mail::{AccountId, MailboxId, Uid};
+use keeper::Keeper;
+use mail::{AccountId, MailboxId, Timestamp, Uid};
 use request::{Pending, Pulse, Request};
 use self_test::{CloseSelfTest, OpenSelfTest};
 use shared::Shared;
@@ -71,6 +73,15 @@ pub struct Options {
     /// The room that is held by a file that is removed when the disk is full to the last octet; `None`: a
     /// sixty-fourth of the disk, 1 MiB to 16 MiB.
     pub ballast_octets: Option<u64>,
+    /// How long after an open the keeper begins: a firmware on trial, which takes five minutes, must not write records that
+    /// the one before it cannot read.
+    pub keeper_delay: Duration,
+    /// The most of the time, in percent, that the keeper works; the rest it rests. When room is short it takes more.
+    pub keeper_percent: u32,
+    /// How often all that is kept is read and verified.
+    pub scrub_interval: Duration,
+    /// Says what time it is. No correctness depends on it: it counts days while the store is closed.
+    pub clock: fn() -> Timestamp,
     /// When bodies on their way in hold more than this in memory together, they go to disk in smaller
     /// pieces.
     pub body_memory_octets: usize,
@@ -85,6 +96,13 @@ impl Default for Options {
             segment_octets: None,
             reserve_octets: None,
             ballast_octets: None,
+            keeper_delay: Duration::from_secs(15 * 60),
+            keeper_percent: 10,
+            scrub_interval: Duration::from_secs(7 * 86_400),
+            clock: || {
+                let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+                Timestamp(i64::try_from(since_1970.as_secs()).unwrap_or_default())
+            },
             body_memory_octets: 16 * MIB,
         }
     }
@@ -99,6 +117,8 @@ pub struct Store {
 struct Handle {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    keeper: Arc<Mutex<Keeper>>,
+    keeper_thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -122,6 +142,7 @@ impl Store {
         let open::Ready {
             shared,
             writer,
+            keeper,
             opened,
         } = open::open(storage, options)?;
         for damage in &opened.damage {
@@ -131,10 +152,22 @@ impl Store {
             .name("store".to_owned())
             .spawn(move || writer.run())
             .map_err(StoreError::io("thread"))?;
+        let keeper = Arc::new(Mutex::new(keeper));
+        let keeper_thread = {
+            let (keeper, shared) = (Arc::clone(&keeper), Arc::clone(&shared));
+            std::thread::Builder::new()
+                .name("store keeper".to_owned())
+                .spawn(move || Keeper::run(&keeper, &shared))
+        };
         let handle = Arc::new(Handle {
             shared,
             writer: Mutex::new(Some(thread)),
+            keeper,
+            // Dropping the handle ends the writer.
+            keeper_thread: Mutex::default(),
         });
+        let keeper_thread = keeper_thread.map_err(StoreError::io("thread"))?;
+        *handle.keeper_thread.lock().expect("nobody else has it yet") = Some(keeper_thread);
         Ok((Store { handle }, opened))
     }
 
@@ -189,6 +222,21 @@ impl Store {
     /// writer lives (the box's `Alive`).
     pub async fn pulse(&self) -> Result<(), StoreError> {
         self.ask(Pulse).await
+    }
+
+    /// How the store is: how much of the log is live, when all was last verified, and what is damaged. Reads all rows of
+    /// messages if any is.
+    pub fn health(&self) -> Result<Health, StoreError> {
+        keeper::health(&self.handle.shared)
+    }
+
+    /// Does now, and to the end, what the keeper does in its time: snapshots, rewriting, removing, verifying. Says how many
+    /// pieces of work that were.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn keep_now(&self) -> Result<u64, StoreError> {
+        let shared = &self.handle.shared;
+        let mut keeper = self.handle.keeper.lock().map_err(|_| StoreError::Closed)?;
+        keeper.keep(&mut |job| keeper::send(shared, job))
     }
 
     /// Recomputes every invariant from nothing and says which do not hold. Reads all there is.
@@ -291,6 +339,12 @@ impl Store {
 
 impl Handle {
     fn close(&self) {
+        // First, for it waits for answers of the writer.
+        self.shared.wakes.end();
+        let keeper = self.keeper_thread.lock().ok().and_then(|mut thread| thread.take());
+        if keeper.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's keeper panicked");
+        }
         self.shared.queue.close();
         let thread = self.writer.lock().ok().and_then(|mut writer| writer.take());
         if let Some(thread) = thread {

@@ -11,7 +11,7 @@ use crate::check;
 use crate::error::StoreError;
 use crate::index::rows::{BlobPlace, BlobRow, Row, counter};
 use crate::index::{self, Backend, IndexFile, Tables, state};
-use crate::keeper::{Findings, Wakes};
+use crate::keeper::{Findings, Keeper, Wakes};
 use crate::log::body::{Bodies, file_name};
 use crate::log::record::{Mutation, Stepped};
 use crate::log::scan::{Position, Segment, Segments};
@@ -28,6 +28,7 @@ use crate::writer::{ActiveSegment, LogEnd, Writer, checkpoint};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{oneshot, watch};
 
@@ -55,6 +56,7 @@ pub struct Opened {
 pub(crate) struct Ready {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
+    pub(crate) keeper: Keeper,
     pub(crate) opened: Opened,
 }
 
@@ -93,7 +95,9 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     let database = Arc::new(database);
     let next_file = next_body_file(&*storage, &database)?;
     if !opened.damage.is_empty() {
-        keep_body_files(&database, next_file)?;
+        let has_lost_records = opened.damage.iter().any(Damage::has_lost_records);
+        let next_segment = has_lost_records.then_some(log.next_segment);
+        keep_files(&database, next_file, next_segment)?;
     }
     sweep(&*storage, &database, &mut opened)?;
     let durable = checkpoint(&database)?;
@@ -114,6 +118,7 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         database: Mutex::new(Some(Arc::clone(&database))),
         index_file,
         durable: Mutex::new(durable),
+        active_segment: AtomicU64::new(log.active.as_ref().map_or(0, |active| active.number)),
         readers: Arc::new(Readers::default()),
         segments_stay: Mutex::default(),
         wakes: Wakes::default(),
@@ -134,6 +139,7 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         step(&mut writer, damaged_batch)?;
     }
     Ok(Ready {
+        keeper: Keeper::new(Arc::clone(&shared), options, segment_octets),
         shared,
         writer,
         opened,
@@ -444,13 +450,16 @@ fn position_of(database: &Database, identity: &Identity) -> Result<Option<Positi
     }))
 }
 
-/// Records were lost, or may be: no body file there is now is ever swept.
-fn keep_body_files(database: &Database, next_file: u64) -> Result<(), StoreError> {
+/// Records were lost, or may be: no body file there is now is ever swept, and no segment below `next_segment` removed.
+fn keep_files(database: &Database, next_file: u64, next_segment: Option<u64>) -> Result<(), StoreError> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::None)?;
-    transaction
-        .open_table(index::STATE)?
-        .insert(state::BODY_FILES_KEPT_BELOW, next_file)?;
+    let mut table = transaction.open_table(index::STATE)?;
+    table.insert(state::BODY_FILES_KEPT_BELOW, next_file)?;
+    if let Some(number) = next_segment {
+        table.insert(state::SEGMENTS_KEPT_BELOW, number)?;
+    }
+    drop(table);
     transaction.commit()?;
     Ok(())
 }

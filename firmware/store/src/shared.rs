@@ -15,6 +15,7 @@ use redb::{Database, ReadableDatabase};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Deref;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) index_file: Arc<IndexFile>,
     /// How far the durable index is in the log, since the last checkpoint of this run.
     pub(crate) durable: Mutex<Position>,
+    /// The segment being filled; 0: none, the next batch begins one.
+    pub(crate) active_segment: AtomicU64,
     pub(crate) readers: Arc<Readers>,
     /// Held by whoever needs all segments to stay: a check, a backup. The keeper unlinks none meanwhile.
     pub(crate) segments_stay: Mutex<()>,

@@ -82,6 +82,13 @@ tables! {
     structure STRUCTURE ("structure"): u64 => &'static [u8];
     /// Segment → octets of it that some message still needs ([`rows::BlobRow::live_octets`]).
     segstat SEGSTAT ("segstat"): u64 => u64;
+    /// What the keeper counts, and where it goes on. Not from the log.
+    keeper KEEPER ("keeper"): &'static str => u64;
+    /// Segment → what was live in it when the keeper looked last, since when something in it is dead, whether it cannot
+    /// be read. Not from the log.
+    ageing AGEING ("ageing"): u64 => (u64, Option<u64>, bool);
+    /// Body whose octets are not what was written → the file that it was found in. Not from the log.
+    damaged DAMAGED ("damaged"): u64 => &'static str;
 }
 
 /// Keys of the table `state`.
@@ -107,6 +114,8 @@ pub(crate) mod state {
     /// Body files below this number are never swept: the record that names one may be lost to damage, and
     /// the file is all that is left then.
     pub(crate) const BODY_FILES_KEPT_BELOW: &str = "body files kept below";
+    /// Segments below this number are never removed: what damage took from the index may be in them.
+    pub(crate) const SEGMENTS_KEPT_BELOW: &str = "segments kept below";
     /// The highest batch with lost records that replay has passed. It is written with the position behind
     /// it: whoever opens next does not see the damage again, and knows of it all the same.
     pub(crate) const LOST_UP_TO: &str = "lost up to";

@@ -198,8 +198,27 @@ pub(crate) fn find(
     identity: &Identity,
     sealer: &Sealer,
 ) -> io::Result<FoundBatch> {
+    let (mut found, payload_sum) = find_unread(file, file_octets, segment, offset, identity, sealer)?;
+    if let FoundBatch::Batch(batch) = &mut found {
+        let table_at = offset + batch.octets - (batch.entries.len() * ENTRY_OCTETS) as u64;
+        batch.is_whole = sum_of_range(file, offset + HEADER_OCTETS as u64, table_at, sealer)? == payload_sum;
+    }
+    Ok(found)
+}
+
+/// As [`find`], by header and table alone: a batch that is found is not said to be whole, for its records are not read.
+/// Gives their checksum, too.
+pub(crate) fn find_unread(
+    file: &dyn File,
+    file_octets: u64,
+    segment: u64,
+    offset: u64,
+    identity: &Identity,
+    sealer: &Sealer,
+) -> io::Result<(FoundBatch, Sum)> {
+    let nothing = Ok((FoundBatch::Nothing, Sum::default()));
     if offset + HEADER_OCTETS as u64 > file_octets {
-        return Ok(FoundBatch::Nothing);
+        return nothing;
     }
     let mut header = [0; HEADER_OCTETS];
     file.read_exact_at(&mut header, offset)?;
@@ -211,7 +230,7 @@ pub(crate) fn find(
         && octets >= HEADER_OCTETS as u64 + table_octets
         && octets <= file_octets - offset;
     if !is_plausible {
-        return Ok(FoundBatch::Nothing);
+        return nothing;
     }
     let table_at = offset + octets - table_octets;
     let mut table = vec![0; usize::try_from(table_octets).expect("at most 2 MiB")];
@@ -221,14 +240,13 @@ pub(crate) fn find(
         && u64_at(&header, 32) == segment
         && u64_at(&header, 40) == offset;
     if !is_ours {
-        return Ok(FoundBatch::Nothing);
+        return nothing;
     }
     let format = u16_at(&header, 8);
     if format != FORMAT {
-        return Ok(FoundBatch::Newer { format });
+        return Ok((FoundBatch::Newer { format }, Sum::default()));
     }
-    let payload_sum: Sum = octets_at(&header, 64);
-    Ok(FoundBatch::Batch(Batch {
+    let found = FoundBatch::Batch(Batch {
         at: BatchAt {
             segment,
             offset,
@@ -236,8 +254,9 @@ pub(crate) fn find(
         },
         octets,
         entries: table.as_chunks().0.iter().map(Entry::decode).collect(),
-        is_whole: sum_of_range(file, offset + HEADER_OCTETS as u64, table_at, sealer)? == payload_sum,
-    }))
+        is_whole: false,
+    });
+    Ok((found, octets_at(&header, 64)))
 }
 
 /// The payload's checksum, read in pieces: a batch may be larger than memory should be.

@@ -5,6 +5,7 @@ mod ballast;
 
 use crate::storage::Storage;
 use ballast::Ballast;
+pub(crate) use ballast::BALLAST;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -90,17 +91,24 @@ impl SpaceWatch {
 
     /// Makes a piece of the ballast that is not there, if it may have the room. Whether more is to be made.
     pub(crate) fn restore_ballast(&self) -> io::Result<bool> {
-        let wanted = self.ballast.missing_octets();
-        if wanted == 0 || self.is_low_with(2 * wanted) {
+        if !self.wants_ballast() {
             return Ok(false);
         }
-        self.written(wanted);
-        self.ballast.grow(&*self.storage)
+        let is_more = self.ballast.grow(&*self.storage);
+        self.freed();
+        is_more
     }
 
-    /// Octets of the ballast that are on the disk.
-    pub(crate) fn ballast_octets(&self) -> u64 {
-        self.ballast.octets()
+    /// Whether the ballast is not all there, and there is room for it: as much again stays free, or it would be given up
+    /// for the next message.
+    pub(crate) fn wants_ballast(&self) -> bool {
+        let missing = self.ballast.missing_octets();
+        missing > 0 && self.free_octets() >= self.reserve_octets.saturating_add(2 * missing)
+    }
+
+    /// Whether the ballast is not there, and there is no room for it.
+    pub(crate) fn is_ballast_given_up(&self) -> bool {
+        self.ballast.missing_octets() > 0 && !self.wants_ballast()
     }
 
     pub(crate) fn free_octets(&self) -> u64 {

@@ -30,6 +30,7 @@ use mail::{AccountId, ModSeq};
 use queue::Taken;
 use redb::{Database, Durability};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A checkpoint comes after this much log at the latest: it bounds what an open replays, and what redb
@@ -320,6 +321,7 @@ impl Writer {
             file,
             offset: BLOCK_OCTETS,
         });
+        self.shared.active_segment.store(number, Ordering::Release);
         // One more is sealed.
         self.shared.wakes.wake();
         Ok(())
