@@ -115,6 +115,7 @@ pub(crate) fn check(shared: &Shared) -> Result<Checked, StoreError> {
     check_mailboxes(&tables, sums, &mut checked)?;
     check_accounts(&tables, &mut checked)?;
     check_blobs(shared, &tables, &refs, &mut checked)?;
+    crate::search::index::check(&tables, &mut checked)?;
     check_log(shared, &tables, &mut checked)?;
     if checked.flaws_untold > 0 {
         checked

@@ -15,13 +15,17 @@ mod message;
 mod open;
 mod replay;
 mod request;
+mod search;
 mod self_test;
 mod shared;
+mod sort;
 mod space;
 mod storage;
+mod structure;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod thread;
 mod view;
 mod writer;
 
@@ -40,10 +44,13 @@ pub use message::{
 pub use open::Opened;
 pub use replay::Damage;
 pub use self_test::{SELF_TEST, Sampled};
+pub use search::{Criterion, Day, DayIs, Search};
+pub use sort::Sorting;
 pub use space::Space;
 #[cfg(any(test, feature = "testing"))]
 pub use storage::sim;
 pub use storage::{File, RealStorage, Room, Storage};
+pub use thread::{Threaded, Threading};
 pub use view::{Entry, Message, View};
 
 use account::SetVerifier;
@@ -96,9 +103,9 @@ impl Default for Options {
             segment_octets: None,
             reserve_octets: None,
             ballast_octets: None,
-            keeper_delay: Duration::from_secs(15 * 60),
+            keeper_delay: Duration::from_mins(15),
             keeper_percent: 10,
-            scrub_interval: Duration::from_secs(7 * 86_400),
+            scrub_interval: Duration::from_hours(7 * 24),
             clock: || {
                 let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
                 Timestamp(i64::try_from(since_1970.as_secs()).unwrap_or_default())
@@ -117,6 +124,7 @@ pub struct Store {
 struct Handle {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(any(test, feature = "testing"))]
     keeper: Arc<Mutex<Keeper>>,
     keeper_thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -162,6 +170,7 @@ impl Store {
         let handle = Arc::new(Handle {
             shared,
             writer: Mutex::new(Some(thread)),
+            #[cfg(any(test, feature = "testing"))]
             keeper,
             // Dropping the handle ends the writer.
             keeper_thread: Mutex::default(),

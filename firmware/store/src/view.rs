@@ -3,6 +3,7 @@
 use crate::account::{Account, Redirect};
 use crate::check;
 use crate::error::StoreError;
+use crate::index::ReadTables;
 use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow, RedirectRow};
 use crate::log::body::BodyReader;
 use crate::mailbox::{Mailbox, Status};
@@ -48,7 +49,7 @@ pub struct Message {
     /// Octets of the whole message: its own prefix and the shared body.
     pub size_octets: u64,
     prefix: Vec<u8>,
-    body: u64,
+    pub(crate) body: u64,
 }
 
 impl Message {
@@ -63,6 +64,10 @@ impl View {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<View, StoreError> {
         let tables = shared.read()?;
         Ok(View { shared, tables })
+    }
+
+    pub(crate) fn tables(&self) -> &ReadTables {
+        &self.tables
     }
 
     /// Whether the box has an account.
@@ -235,14 +240,23 @@ impl View {
     /// [`StoreError::Gone`] when it was expunged after this view was made,
     /// [`StoreError::Damaged`] when its file is missing.
     pub fn body(&self, message: &Message) -> Result<BodyReader, StoreError> {
+        self.reader(message.body, message.prefix.clone())
+    }
+
+    /// Opens a body for reading, with no fields before it.
+    pub(crate) fn body_alone(&self, body: u64) -> Result<BodyReader, StoreError> {
+        self.reader(body, Vec::new())
+    }
+
+    fn reader(&self, body: u64, prefix: Vec<u8>) -> Result<BodyReader, StoreError> {
         let (_, row) =
-            rows::get_blob(&self.tables.blob, message.body)?.ok_or(StoreError::IndexRow { table: "blob" })?;
+            rows::get_blob(&self.tables.blob, body)?.ok_or(StoreError::IndexRow { table: "blob" })?;
         let (name, offset) = row.file();
         let file = match self.shared.files.get(&*self.shared.storage, &row) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let now = self.shared.read()?;
-                let is_gone = now.blob.get(message.body)?.is_none();
+                let is_gone = now.blob.get(body)?.is_none();
                 return Err(if is_gone {
                     StoreError::Gone
                 } else {
@@ -252,7 +266,7 @@ impl View {
             Err(error) => return Err(StoreError::io(name)(error)),
         };
         Ok(BodyReader {
-            prefix: message.prefix.clone(),
+            prefix,
             octets: row.octets,
             frames: row.frames,
             file,

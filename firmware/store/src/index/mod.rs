@@ -82,6 +82,11 @@ tables! {
     structure STRUCTURE ("structure"): u64 => &'static [u8];
     /// Segment → octets of it that some message still needs ([`rows::BlobRow::live_octets`]).
     segstat SEGSTAT ("segstat"): u64 => u64;
+    /// First body of a block of words → the block (`search::block`). Not from the log.
+    search SEARCH ("search"): u64 => &'static [u8];
+    /// First body of a block of words → its last body, how many it has, the keeper's age of the store when it was made. Not
+    /// from the log.
+    searched SEARCHED ("searched"): u64 => (u64, u32, u64);
     /// What the keeper counts, and where it goes on. Not from the log.
     keeper KEEPER ("keeper"): &'static str => u64;
     /// Segment → what was live in it when the keeper looked last, since when something in it is dead, whether it cannot
