@@ -7,6 +7,7 @@ pub mod mail;
 pub mod office;
 pub mod oracle;
 pub mod peer;
+pub mod power_cut;
 pub mod random;
 pub mod runner;
 pub mod slot;

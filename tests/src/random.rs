@@ -35,17 +35,35 @@ impl Random {
     }
 }
 
-/// The seeds of a scenario that draws lots: those of `E2E_SEEDS` (numbers with commas between), else the given ones.
+/// The seeds of a scenario that draws lots: those of `E2E_SEEDS`, else the given ones.
 pub fn seeds(usual: &[u64]) -> Vec<u64> {
     match std::env::var("E2E_SEEDS") {
-        Ok(list) => list
-            .split(',')
-            .map(|seed| {
-                seed.trim()
-                    .parse()
-                    .expect("E2E_SEEDS holds numbers with commas between")
-            })
-            .collect(),
+        Ok(list) => {
+            listed(&list).expect("E2E_SEEDS holds numbers with commas between, or ranges such as 1-50")
+        }
         Err(_) => usual.to_vec(),
+    }
+}
+
+fn listed(list: &str) -> Option<Vec<u64>> {
+    let mut seeds = Vec::new();
+    for item in list.split(',') {
+        let (from, to) = item.split_once('-').unwrap_or((item, item));
+        seeds.extend(from.trim().parse::<u64>().ok()?..=to.trim().parse().ok()?);
+    }
+    Some(seeds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+
+    #[test]
+    fn seeds_are_numbers_and_ranges() {
+        assert_eq!(listed("7"), Some(vec![7]));
+        assert_eq!(listed("1-3, 9"), Some(vec![1, 2, 3, 9]));
+        for wrong in ["", "x", "1-", "1,,2"] {
+            assert_eq!(listed(wrong), None, "{wrong}");
+        }
     }
 }

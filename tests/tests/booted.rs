@@ -19,6 +19,8 @@ mod data_disk;
 mod machine;
 #[path = "scenario/network.rs"]
 mod network;
+#[path = "scenario/power.rs"]
+mod power;
 #[path = "scenario/sandbox.rs"]
 mod sandbox;
 #[path = "scenario/update.rs"]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
             network::scenarios(),
             clock::scenarios(),
             boot_chain::scenarios(),
+            power::scenarios(),
             machine::scenarios(),
             sandbox::scenarios(),
             scenario::both_stages(),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use format::Slot;
-use qemu::{Builder, Disk, Firmware, HostPort, Image, Machine, Network, Stick};
+use qemu::{Builder, Disk, Firmware, ForgetfulDisk, HostPort, Image, Machine, Network, Stick};
 use tempfile::TempDir;
 
 use super::{Card, drill, own_name};
@@ -285,6 +285,17 @@ impl Booted {
         let builder = self.builder.clone().network(Network::Absent).usb();
         let add = |builder: Builder, peer: &&Peer| builder.cable(peer.cable());
         self.builder = peers.iter().fold(builder, add);
+    }
+
+    /// Puts its disk behind a server that forgets in a cut what was not flushed. It is to be dropped before this.
+    ///
+    /// # Errors
+    /// The disk cannot be served.
+    pub fn on_forgetful_disk(&mut self) -> io::Result<ForgetfulDisk> {
+        let socket = self.folder.path().join("forgetful");
+        let disk = ForgetfulDisk::serve(&self.disk, &socket).map_err(io::Error::other)?;
+        self.builder = self.builder.clone().forgetful_disk(&disk);
+        Ok(disk)
     }
 
     /// From now on its services are reached at this address, by the cable of `peer`; learns its name and its CA there.

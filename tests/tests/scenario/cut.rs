@@ -1,14 +1,15 @@
 //! The power goes away (D1, D2, D3, D7). On the host stage that is SIGKILL of the process: rig R2.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use e2e::appliance::SENDER;
 use e2e::mail::{own_prefix, random_message, short_message};
-use e2e::oracle::{Fate, Oracle};
+use e2e::oracle::Oracle;
+use e2e::power_cut::Load;
 use e2e::random::{Random, seeds};
 use e2e::runner::Outcome;
-use e2e::{Account, Office, Plan, Service, Stage, tool};
+use e2e::{Office, Plan, Service, Stage, tool};
 
 e2e::scenarios![; own
     d1_a_message_is_there_after_a_cut_right_behind_the_250,
@@ -61,24 +62,18 @@ fn cut_under_load(stage: &dyn Stage, seed: u64, cuts: usize) -> Outcome {
     let oracle = Oracle::default();
     let next = AtomicUsize::new(0);
     for cut in 0..cuts {
-        let stop = AtomicBool::new(false);
         let goal = oracle.acknowledged() + random.below(30);
         let pause = Duration::from_micros(random.next_u64() % 20_000);
-        let (smtp_addr, load_seed) = (appliance.addr(Service::Smtp), random.next_u64());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| send_until(&stop, smtp_addr, &account, &oracle, &next, load_seed));
-            }
-            // The cut falls at a random moment behind a random number of replies.
-            let until = std::time::Instant::now() + Duration::from_secs(60);
-            while oracle.acknowledged() < goal && std::time::Instant::now() < until {
-                std::thread::sleep(Duration::from_micros(500));
-            }
-            std::thread::sleep(pause);
-            let result = appliance.cut_power();
-            stop.store(true, Ordering::Relaxed);
-            result
-        })?;
+        let load = Load {
+            smtp: appliance.addr(Service::Smtp),
+            account: &account,
+            oracle: &oracle,
+            next: &next,
+            seed: random.next_u64(),
+            octets: |random| 300 << random.below(12),
+        };
+        // The cut falls at a random moment behind a random number of replies.
+        load.until_cut(goal, pause, || appliance.cut_power())?;
         appliance.start()?;
         let mut imap = appliance.imap_of(&account)?;
         let found = oracle
@@ -90,34 +85,6 @@ fn cut_under_load(stage: &dyn Stage, seed: u64, cuts: usize) -> Outcome {
         );
     }
     Ok(())
-}
-
-/// Sends messages until told to stop, on a new connection whenever the old one is gone.
-fn send_until(
-    stop: &AtomicBool,
-    addr: std::net::SocketAddr,
-    account: &Account,
-    oracle: &Oracle,
-    next: &AtomicUsize,
-    seed: u64,
-) {
-    let mut connection = None;
-    while !stop.load(Ordering::Relaxed) {
-        let Some(smtp) = connection.as_mut() else {
-            connection = e2e::Smtp::ehlo(addr).ok();
-            continue;
-        };
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("r2-{number}@client.example.org");
-        let mut random = Random::new(seed ^ number as u64);
-        let octets = 300 << random.below(12);
-        let message = random_message(SENDER, &account.address, &id, octets, seed ^ number as u64);
-        let reply = smtp.deliver(SENDER, &account.address, &message);
-        oracle.write_down(&id, &message, Fate::of(&reply));
-        if reply.is_err() {
-            connection = None;
-        }
-    }
 }
 
 /// D3: APPEND, STORE and EXPUNGE that were answered OK.
