@@ -159,7 +159,9 @@ impl Block {
         self.for_each_word(|word, postings| {
             for (finder, places) in finders.iter().zip(&mut found) {
                 if finder.matches(word) {
-                    postings.iter().for_each(|place| places.insert(*place));
+                    for place in postings {
+                        places.insert(*place);
+                    }
                 }
             }
         })

@@ -11,7 +11,7 @@ use super::words::Words;
 use crate::check::Checked;
 use crate::error::StoreError;
 use crate::index::rows::counter;
-use crate::index::{KEEPER, ReadTables, SEARCH, SEARCHED};
+use crate::index::{ReadTables, Tables};
 use crate::log::body::BodyReader;
 use crate::shared::Shared;
 use crate::structure::header_octets;
@@ -58,8 +58,9 @@ pub(super) fn index_next_of(shared: &Arc<Shared>, bodies_max: usize) -> Result<b
             break;
         }
         let words = match words_of(&view, body, &mut octets_read) {
-            // It may be readable at another time, or be gone when anybody asks.
-            Err(StoreError::Damaged { .. } | StoreError::Gone) => None,
+            // It may be readable at another time, or be gone when anybody asks; a body that makes no sense is not to keep
+            // those behind it from a block.
+            Err(StoreError::Damaged { .. } | StoreError::Gone | StoreError::IndexRow { .. }) => None,
             words => words?,
         };
         builder.add(body, words);
@@ -148,10 +149,10 @@ fn insert(shared: &Shared, builder: BlockBuilder, made_at: u64) -> Result<(), St
     let row = builder.finish();
     let mut transaction = shared.database()?.begin_write()?;
     transaction.set_durability(Durability::None)?;
-    transaction.open_table(SEARCH)?.insert(first, row.as_slice())?;
-    transaction
-        .open_table(SEARCHED)?
-        .insert(first, (last, count, made_at))?;
+    let mut tables = Tables::open(&transaction)?;
+    tables.search.insert(first, row.as_slice())?;
+    tables.searched.insert(first, (last, count, made_at))?;
+    drop(tables);
     transaction.commit()?;
     Ok(())
 }
@@ -181,11 +182,13 @@ fn look_at_old(shared: &Shared, view: &View) -> Result<bool, StoreError> {
     }
     let mut transaction = shared.database()?.begin_write()?;
     transaction.set_durability(Durability::None)?;
+    let mut tables = Tables::open(&transaction)?;
     for first in &gone {
-        transaction.open_table(SEARCH)?.remove(first)?;
-        transaction.open_table(SEARCHED)?.remove(first)?;
+        tables.search.remove(first)?;
+        tables.searched.remove(first)?;
     }
-    transaction.open_table(KEEPER)?.insert(LOOK_AT, next)?;
+    tables.keeper.insert(LOOK_AT, next)?;
+    drop(tables);
     transaction.commit()?;
     Ok(!gone.is_empty())
 }

@@ -111,7 +111,7 @@ impl Search {
                 match error {
                     StoreError::Gone => {}
                     StoreError::Damaged { .. } => {
-                        self.damaged.extend(self.uids.get(self.next.wrapping_sub(1)))
+                        self.damaged.extend(self.uids.get(self.next.wrapping_sub(1)));
                     }
                     error => return Err(error),
                 }
@@ -309,7 +309,7 @@ impl Search {
         for (sought, known) in self.sought.iter().zip(known) {
             match sought {
                 Sought::Header { name, text } if known.is_none() => {
-                    *known = Some(has_field(&header, name, text))
+                    *known = Some(has_field(&header, name, text));
                 }
                 Sought::Text(text) if known.is_none() => {
                     if text_of_all.is_empty() {

@@ -20,7 +20,7 @@ fn is_of_word(char: char) -> bool {
 /// The different words of a text that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    words: HashSet<Box<str>>,
+    found: HashSet<Box<str>>,
     octets: usize,
     octets_max: usize,
     /// The word at the end of what has come, which may go on.
@@ -58,7 +58,7 @@ impl Words {
     /// The words; `None` if there were too many.
     pub(super) fn finish(mut self) -> Option<HashSet<Box<str>>> {
         self.end_word();
-        (!self.is_full()).then_some(self.words)
+        (!self.is_full()).then_some(self.found)
     }
 
     fn extend(&mut self, word: &str) {
@@ -87,7 +87,7 @@ impl Words {
 
     fn insert(&mut self, word: Box<str>) {
         let octets = word.len();
-        if self.words.insert(word) {
+        if self.found.insert(word) {
             self.octets += octets;
         }
     }
@@ -228,7 +228,7 @@ mod tests {
                 break;
             }
         }
-        assert!(words.words.len() < 300);
+        assert!(words.found.len() < 300);
         assert_eq!(words.finish(), None);
     }
 }
