@@ -145,6 +145,8 @@ impl Failure {
                     | StoreError::IsInbox
                     | StoreError::TooManyKeywords { .. }
                     | StoreError::TooLarge { .. }
+                    | StoreError::TooMany { .. }
+                    | StoreError::SpecialUseTaken
                     | StoreError::Gone
             )
         {
@@ -165,6 +167,9 @@ fn store_completion(error: &StoreError) -> Completion {
         StoreError::TooManyKeywords { .. } => {
             Completion::no("LIMIT", "A message cannot have so many keywords")
         }
+        StoreError::TooMany { .. } => Completion::no("LIMIT", "There are too many already"),
+        // RFC 6154 §3
+        StoreError::SpecialUseTaken => Completion::no("USEATTR", "Another mailbox has this use"),
         StoreError::Gone => Completion::no("EXPUNGEISSUED", "Some of the messages are gone"),
         StoreError::Damaged { .. } => {
             Completion::no("SERVERBUG", "This message is damaged on the disk of the server")
@@ -182,7 +187,18 @@ fn store_completion(error: &StoreError) -> Completion {
         | StoreError::LogUnreadable
         | StoreError::AlreadyClaimed
         | StoreError::UnknownDomain(_)
-        | StoreError::AddressTaken(_) => Completion::no("UNAVAILABLE", OURS),
+        | StoreError::AddressTaken(_)
+        | StoreError::CatchAll(_)
+        | StoreError::DomainExists(_)
+        | StoreError::NotADomainName(_)
+        | StoreError::ServerNameTaken { .. }
+        | StoreError::IsAliasDomain(_)
+        | StoreError::DomainInUse(_)
+        | StoreError::DomainLimit { .. }
+        | StoreError::LastOwner
+        | StoreError::RedirectLoop(_)
+        | StoreError::NoAppPassword
+        | StoreError::NoQueueEntry => Completion::no("UNAVAILABLE", OURS),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::command::UidRanges;
 use crate::response::write_flags;
 use mail::{Flags, MailboxId, ModSeq, SeqNum, Uid};
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Entry, StoreError, View};
+use store::{Entry, StoreError, Vanished, View};
 
 /// The open mailbox, as the client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,12 +120,31 @@ impl Selected {
         let (changed, vanished) = if now > self.modseq {
             (
                 view.changed_since(self.mailbox, self.modseq)?,
-                view.vanished_since(self.mailbox, self.modseq)?,
+                self.vanished(view)?,
             )
         } else {
             (Vec::new(), Vec::new())
         };
         Ok(self.take_in(&changed, &vanished, now, may_expunge))
+    }
+
+    /// The UIDs that were expunged since this session looked last.
+    fn vanished(&self, view: &View) -> Result<Vec<Uid>, StoreError> {
+        if let Vanished::Uids(uids) = view.vanished_since(self.mailbox, self.modseq)? {
+            return Ok(uids);
+        }
+        // It has slept so long that the store has forgotten: what it knows and is not there has vanished.
+        let there: BTreeSet<Uid> = view
+            .entries(self.mailbox)?
+            .iter()
+            .map(|entry| entry.uid)
+            .collect();
+        Ok(self
+            .uids
+            .iter()
+            .filter(|uid| !there.contains(uid))
+            .copied()
+            .collect())
     }
 
     fn take_in(&mut self, changed: &[Entry], vanished: &[Uid], now: ModSeq, may_expunge: bool) -> Changes {

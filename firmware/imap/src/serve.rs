@@ -210,7 +210,7 @@ impl Mailboxes {
                 CheckError::Busy => Failure::Busy,
                 CheckError::Store(error) => Failure::Store(error),
             })?;
-        let appended = self.store.append(store::Append {
+        let append = store::Append {
             account: message.account,
             mailbox: message.mailbox,
             messages: vec![store::NewMessage {
@@ -219,8 +219,8 @@ impl Mailboxes {
                 flags: message.flags,
                 internal_date: message.internal_date.unwrap_or_else(|| InternalDate::utc(now())),
             }],
-        });
-        let appended = appended.await?;
+        };
+        let appended = self.store.append_at(append, now()).await?;
         let code = format!(
             "APPENDUID {} {}",
             appended.uid_validity,
@@ -304,7 +304,7 @@ async fn change(store: &Store, change: Change) -> Result<Outcome, StoreError> {
             store.expunge(change).await?;
             Outcome::Expunged
         }
-        Change::Copy(change) => Outcome::Copied(store.copy(change).await?),
+        Change::Copy(change) => Outcome::Copied(store.copy_at(change, now()).await?),
         Change::Create(change) => {
             store.create_mailbox(change).await?;
             Outcome::Done

@@ -4,11 +4,12 @@ use crate::error::StoreError;
 use crate::index::rows::{self, AccountRow};
 use crate::index::{Tables, state};
 use crate::log::record::{
-    AccountRecord, MailboxRecord, Mutation, Provisioned, RedirectRecord, SpecialUse, VerifierSet,
+    AccountDetails, AccountRecord, MailboxRecord, Mutation, Provisioned, RedirectRecord, SpecialUse,
+    VerifierSet,
 };
 use crate::mailbox::next_uid_validity;
 use crate::request::Request;
-use mail::{AccountId, Address, Domain, MailboxId, MailboxName};
+use mail::{AccountId, Address, Domain, MailboxId, MailboxName, Timestamp};
 use redb::{ReadableTable, ReadableTableMetadata};
 use std::collections::BTreeSet;
 
@@ -29,6 +30,10 @@ pub struct Account {
     pub used_octets: u64,
     /// The messages it holds.
     pub messages: u64,
+    /// All that was decided about it.
+    pub details: AccountDetails,
+    /// When it was made; unknown of those that the box was claimed with.
+    pub created: Option<Timestamp>,
 }
 
 impl Account {
@@ -37,18 +42,27 @@ impl Account {
             id,
             address: row.address,
             verifier: row.verifier,
-            is_enabled: row.is_enabled,
-            quota_octets: row.quota_octets,
+            is_enabled: row.details.is_enabled,
+            quota_octets: row.details.quota_octets,
             used_octets: used.0,
             messages: used.1,
+            details: row.details,
+            created: row.created,
         }
     }
 
-    /// Whether `octets` more would be too many.
+    /// Whether one message more, of `octets`, would be too many.
     pub fn is_over_quota_with(&self, octets: u64) -> bool {
-        self.quota_octets
-            .is_some_and(|quota| self.used_octets.saturating_add(octets) > quota)
+        is_over_quota(&self.details, (self.used_octets, self.messages), (octets, 1))
     }
+}
+
+/// Whether what an account has and what comes, both in octets and messages, are too many together.
+pub(crate) fn is_over_quota(details: &AccountDetails, used: (u64, u64), more: (u64, u64)) -> bool {
+    let is_over = |quota: Option<u64>, used: u64, more: u64| {
+        quota.is_some_and(|quota| used.saturating_add(more) > quota)
+    };
+    is_over(details.quota_octets, used.0, more.0) || is_over(details.quota_messages, used.1, more.1)
 }
 
 /// What a box is given when it is claimed: one atomic record.
@@ -108,29 +122,15 @@ impl Request for Provision {
         }
         let domains: BTreeSet<&Domain> = self.domains.iter().collect();
         let mut keys = BTreeSet::new();
-        let mut next_mailbox = rows::counter(&tables.state, state::NEXT_MAILBOX)?;
-        let mut uid_validity = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?;
         let mut accounts = Vec::with_capacity(self.accounts.len());
         for (id, account) in (rows::counter(&tables.state, state::NEXT_ACCOUNT)?..).zip(&self.accounts) {
             check_address(&account.address, &domains, &mut keys)?;
-            let mut mailboxes = Vec::with_capacity(MAILBOXES.len());
-            for (name, special_use) in MAILBOXES {
-                mailboxes.push(MailboxRecord {
-                    id: MailboxId(number(next_mailbox)?),
-                    name: MailboxName::parse(name).expect("the names above are names"),
-                    uid_validity: next_uid_validity(uid_validity)?,
-                    special_use,
-                    is_subscribed: true,
-                });
-                next_mailbox += 1;
-                uid_validity += 1;
-            }
             accounts.push(AccountRecord {
                 id: AccountId(number(id)?),
                 address: account.address.clone(),
                 verifier: account.verifier.clone(),
                 quota_octets: account.quota_octets,
-                mailboxes,
+                mailboxes: new_mailboxes(tables, accounts.len() as u64)?,
             });
         }
         keys.clear();
@@ -150,6 +150,24 @@ impl Request for Provision {
             (),
         ))
     }
+}
+
+/// The mailboxes of an account that is made, behind `others` that are made in the same record.
+pub(crate) fn new_mailboxes(tables: &Tables<'_>, others: u64) -> Result<Vec<MailboxRecord>, StoreError> {
+    let given = others * MAILBOXES.len() as u64;
+    let ids = rows::counter(&tables.state, state::NEXT_MAILBOX)? + given..;
+    let uid_validities = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)? + given..;
+    let mut mailboxes = Vec::with_capacity(MAILBOXES.len());
+    for ((id, uid_validity), (name, special_use)) in ids.zip(uid_validities).zip(MAILBOXES) {
+        mailboxes.push(MailboxRecord {
+            id: MailboxId(number(id)?),
+            name: MailboxName::parse(name).expect("the names above are names"),
+            uid_validity: next_uid_validity(uid_validity)?,
+            special_use,
+            is_subscribed: true,
+        });
+    }
+    Ok(mailboxes)
 }
 
 fn check_address(

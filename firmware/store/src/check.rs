@@ -4,9 +4,11 @@
 //! use; so it takes as long as reading all there is. It may run while the store is written to: it looks
 //! at one view.
 
+mod admin;
+
 use crate::error::StoreError;
 use crate::index::rows::{
-    self, AccountRow, BlobPlace, BlobRow, Counts, MailboxRow, MessageRow, RedirectRow, Row,
+    self, AccountRow, BlobPlace, BlobRow, Counts, MailboxRow, MessageRow, Row, account_of,
 };
 use crate::index::{Backend, IndexFile, ReadTables, state};
 use crate::log::frames::{self, FrameAt};
@@ -111,7 +113,9 @@ pub(crate) fn check(shared: &Shared) -> Result<Checked, StoreError> {
     let _segments_stay = shared.segments_stay.lock();
     let tables = shared.read()?;
     let mut checked = Checked::default();
-    let (sums, refs) = check_messages(&tables, &mut checked)?;
+    let (sums, mut refs) = check_messages(&tables, &mut checked)?;
+    admin::check_queue(&tables, &mut refs, &mut checked)?;
+    admin::check(&tables, &mut checked)?;
     check_mailboxes(&tables, sums, &mut checked)?;
     check_accounts(&tables, &mut checked)?;
     check_blobs(shared, &tables, &refs, &mut checked)?;
@@ -259,11 +263,8 @@ pub(crate) fn check_accounts(tables: &ReadTables, checked: &mut Checked) -> Resu
         checked.expect(u64::from(id) < next_account, || {
             format!("account {id} will be given again")
         });
-        let by_address = tables
-            .address
-            .get(row.address.key().as_str())?
-            .map(|id| id.value());
-        checked.expect(by_address == Some(id), || {
+        let by_address = account_of(&tables.address, &row.address)?;
+        checked.expect(by_address == Some(AccountId(id)), || {
             format!("account {id} is not found by its address")
         });
         let (octets, messages, _) = rows::quota(&tables.quota, AccountId(id))?;
@@ -278,9 +279,6 @@ pub(crate) fn check_accounts(tables: &ReadTables, checked: &mut Checked) -> Resu
     checked.expect(addresses == accounts, || {
         format!("{addresses} addresses for {accounts} accounts")
     });
-    for found in tables.redirect.iter()? {
-        RedirectRow::from_octets(found?.1.value())?;
-    }
     Ok(())
 }
 
@@ -303,7 +301,9 @@ fn check_blobs(
         bodies += 1;
         let really = refs.get(&id).copied().unwrap_or_default();
         checked.expect(counted == really && really > 0, || {
-            format!("body {id} is counted {counted} times, {really} messages have it")
+            format!(
+                "body {id} is counted {counted} times, {really} messages and entries of the queue have it"
+            )
         });
         checked.expect(id < next_body, || format!("body {id} will be given again"));
         let structure_octets = tables.structure.get(id)?.map(|row| row.value().len());
@@ -469,7 +469,7 @@ pub(crate) fn dump(tables: &ReadTables) -> Result<String, StoreError> {
 }
 
 /// The tables whose rows are compared.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 27] = [
     "state",
     "blob",
     "account",
@@ -484,6 +484,19 @@ const TABLES: [&str; 14] = [
     "modseq",
     "vanished",
     "structure",
+    "usage",
+    "sender",
+    "role",
+    "app password",
+    "setting",
+    "audit",
+    "acl",
+    "shared",
+    "queue",
+    "recipient",
+    "due",
+    "destination",
+    "token",
 ];
 
 /// Calls `each` with every row, table by table.
@@ -509,18 +522,30 @@ fn rows_as_text(tables: &ReadTables, each: &mut dyn FnMut(&'static str, &str)) -
         let BlobRow { octets, frames, .. } = BlobRow::from_octets(row)?;
         each("blob", &format!("{:?}", (key.value(), refs, octets, frames)));
     }
-    all(each, "account", &tables.account)?;
+    rows_of::<AccountRow, _>(each, &tables.account)?;
     all(each, "address", &tables.address)?;
     all(each, "quota", &tables.quota)?;
-    all(each, "domain", &tables.domain)?;
-    all(each, "redirect", &tables.redirect)?;
-    all(each, "mailbox", &tables.mailbox)?;
+    rows_of::<MailboxRow, _>(each, &tables.mailbox)?;
     all(each, "name", &tables.name)?;
-    all(each, "msg", &tables.message)?;
+    rows_of::<MessageRow, _>(each, &tables.message)?;
+    admin::rows_as_text(tables, each)?;
     all(each, "flags", &tables.flags)?;
     all(each, "modseq", &tables.modseq)?;
     all(each, "vanished", &tables.vanished)?;
     all(each, "structure", &tables.structure)
+}
+
+/// A table of rows that are more than a number, as what they say.
+fn rows_of<R: Row + fmt::Debug, K: redb::Key + 'static>(
+    each: &mut dyn FnMut(&'static str, &str),
+    table: &impl ReadableTable<K, &'static [u8]>,
+) -> Result<(), StoreError> {
+    for found in table.iter()? {
+        let (key, value) = found?;
+        let row = R::from_octets(value.value())?;
+        each(R::TABLE, &format!("{:?} {row:?}", key.value()));
+    }
+    Ok(())
 }
 
 fn all<K: redb::Key + 'static, V: redb::Value + 'static>(

@@ -1,5 +1,6 @@
 //! What can go wrong in the store.
 
+use crate::admin::DomainLimit;
 use mail::{Address, Domain};
 use std::io;
 
@@ -116,6 +117,60 @@ pub enum StoreError {
     /// Two accounts, or two redirects, have this address.
     #[error("{0} is given twice")]
     AddressTaken(Address),
+    /// An address that reads as a pattern. There is no catch-all (C3).
+    #[error("{0} would stand for many addresses; each address that gets mail is made by its name")]
+    CatchAll(Address),
+    /// The domain is hosted already.
+    #[error("{0} is a domain of this box already")]
+    DomainExists(Domain),
+    /// An address literal, say.
+    #[error("{0} is not the name of a domain")]
+    NotADomainName(Domain),
+    /// Two hosted domains would have one server name (H4).
+    #[error("{domain} cannot be hosted beside {by}: both would have the same server name")]
+    ServerNameTaken {
+        /// The new one.
+        domain: Domain,
+        /// The one that has the name.
+        by: Domain,
+    },
+    /// The domain is an alias of another, or has one, and so cannot have addresses of its own, or be one.
+    #[error("{0} stands for another domain: accounts and aliases are made in that one")]
+    IsAliasDomain(Domain),
+    /// There is something in the domain, or another domain stands for it.
+    #[error("{0} has accounts, aliases or alias domains")]
+    DomainInUse(Domain),
+    /// A domain would have more than its limit.
+    #[error("{domain} has as many {limit} as it may have")]
+    DomainLimit {
+        /// Which.
+        domain: Domain,
+        /// What is at its limit.
+        limit: DomainLimit,
+    },
+    /// More of something than is kept.
+    #[error("at most {max} {what} are kept")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// Nobody could administer the box any more.
+    #[error("the box would have no owner who can log in")]
+    LastOwner,
+    /// The mail of an alias would come back to it (R4).
+    #[error("the mail of {0} would come back to it")]
+    RedirectLoop(Address),
+    /// There is no such password for a program.
+    #[error("no such password for a program")]
+    NoAppPassword,
+    /// There is no such entry in the outbound queue.
+    #[error("no such message in the queue")]
+    NoQueueEntry,
+    /// Another mailbox of the account is for that (RFC 6154 §3).
+    #[error("another mailbox is for that")]
+    SpecialUseTaken,
 }
 
 /// What the system said of which file, and where a person can help, what to do.
@@ -185,7 +240,20 @@ impl StoreError {
             | StoreError::IsInbox
             | StoreError::AlreadyClaimed
             | StoreError::UnknownDomain(_)
-            | StoreError::AddressTaken(_) => false,
+            | StoreError::AddressTaken(_)
+            | StoreError::CatchAll(_)
+            | StoreError::DomainExists(_)
+            | StoreError::NotADomainName(_)
+            | StoreError::ServerNameTaken { .. }
+            | StoreError::IsAliasDomain(_)
+            | StoreError::DomainInUse(_)
+            | StoreError::DomainLimit { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::LastOwner
+            | StoreError::RedirectLoop(_)
+            | StoreError::NoAppPassword
+            | StoreError::NoQueueEntry
+            | StoreError::SpecialUseTaken => false,
         }
     }
 
@@ -214,7 +282,20 @@ impl StoreError {
             | StoreError::IsInbox
             | StoreError::AlreadyClaimed
             | StoreError::UnknownDomain(_)
-            | StoreError::AddressTaken(_) => false,
+            | StoreError::AddressTaken(_)
+            | StoreError::CatchAll(_)
+            | StoreError::DomainExists(_)
+            | StoreError::NotADomainName(_)
+            | StoreError::ServerNameTaken { .. }
+            | StoreError::IsAliasDomain(_)
+            | StoreError::DomainInUse(_)
+            | StoreError::DomainLimit { .. }
+            | StoreError::TooMany { .. }
+            | StoreError::LastOwner
+            | StoreError::RedirectLoop(_)
+            | StoreError::NoAppPassword
+            | StoreError::NoQueueEntry
+            | StoreError::SpecialUseTaken => false,
         }
     }
 }

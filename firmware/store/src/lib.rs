@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod acl;
+mod admin;
+mod administer;
 mod changes;
 mod check;
 mod error;
@@ -13,6 +16,7 @@ mod log;
 mod mailbox;
 mod message;
 mod open;
+mod queue;
 mod replay;
 mod request;
 mod search;
@@ -26,22 +30,39 @@ mod structure;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod thread;
+mod vanished;
 mod view;
 mod writer;
 
 pub use account::{Account, NewAccount, Provision, Redirect};
+pub use acl::{AclEntry, SetAcl};
+pub use admin::{
+    AccountChange, AddAppPassword, AddDomain, AliasPage, AppPassword, AppPasswordUsed, AuditLine, Audited,
+    ChangeAccount, ChangeAppPassword, ChangeDomain, CreateAccount, DeleteAccount, DomainLimit, Find,
+    HostedDomain, Page, REDIRECT_TARGETS_MAX, RemoveAliases, RemoveAppPassword, RemoveDomain, RenameAccount,
+    SETTING_OCTETS_MAX, SetAliases, SetRole, SetSettings, SettingName,
+};
 pub use changes::Watch;
 pub use check::{Checked, Flaw};
 pub use error::StoreError;
 pub use keeper::{DamagedMessage, Health};
 pub use log::body::{BodyReader, BodyWriter, SealedBody};
-pub use log::record::SpecialUse;
-pub use mailbox::{CreateMailbox, DeleteMailbox, Mailbox, RenameMailbox, Status, Subscribe};
+pub use log::record::{
+    AccountDetails, AclSubject, Alias, Attempt, AuditEntry, DomainDetails, RecipientState, RecipientStatus,
+    Rights, Role, Scopes, SettingValue, SpecialUse,
+};
+pub use mailbox::{
+    CreateMailbox, DeleteMailbox, MAILBOXES_MAX, Mailbox, RenameMailbox, SetSpecialUse, Status, Subscribe,
+};
 pub use message::{
     Append, Appended, CopiedUids, Copy, Deliver, Delivered, DeliveredCopy, Expunge, FlagChange, FlagsStored,
     KEYWORDS_MAX, NewMessage, StoreFlags,
 };
 pub use open::Opened;
+pub use queue::{
+    ATTEMPTS_KEPT, DropQueue, Due, Enqueue, Enqueued, EntryId, HoldQueue, NewEntry, NewRecipient,
+    QUEUE_RECIPIENTS_MAX, QueueEntry, Recipient, RetryQueue, Settle, SettleQueue, Token,
+};
 pub use replay::Damage;
 pub use self_test::{SELF_TEST, Sampled};
 pub use search::{Criterion, Day, DayIs, Search};
@@ -51,6 +72,7 @@ pub use space::Space;
 pub use storage::sim;
 pub use storage::{File, RealStorage, Room, Storage};
 pub use thread::{Threaded, Threading};
+pub use vanished::Vanished;
 pub use view::{Entry, Message, View};
 
 use account::SetVerifier;

@@ -5,12 +5,17 @@ use crate::error::StoreError;
 use crate::index::rows::{self, MailboxRow};
 use crate::index::{Tables, state};
 use crate::log::record::{
-    MailboxCreated, MailboxDeleted, MailboxRecord, MailboxesRenamed, Mutation, SpecialUse, Subscribed,
+    InboxRenamed, MailboxCreated, MailboxDeleted, MailboxRecord, MailboxesRenamed, Mutation, SpecialUse,
+    SpecialUsesSet, Subscribed,
 };
+use crate::message::next_modseq;
 use crate::request::Request;
 use mail::{AccountId, MailboxId, MailboxName, ModSeq, UidValidity};
 use redb::ReadableTable;
 use std::num::NonZeroU32;
+
+/// The most mailboxes of an account: listing all of them stays quick.
+pub const MAILBOXES_MAX: usize = 5000;
 
 /// A mailbox as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +47,12 @@ impl Mailbox {
             special_use: row.special_use,
             is_subscribed: row.is_subscribed,
         }
+    }
+
+    /// Its MAILBOXID (RFC 8474 §4): stays when its name changes, and is never given again.
+    pub fn object_id(&self) -> String {
+        // Not its number: those begin anew after a factory reset, and this counter elsewhere.
+        format!("F{:08x}", self.uid_validity.get())
     }
 }
 
@@ -96,10 +107,10 @@ fn exists(tables: &Tables<'_>, account: AccountId, name: &MailboxName) -> Result
     Ok(tables.name.get((account.0, name.as_str()))?.is_some())
 }
 
-/// Makes a mailbox, and those above it that are missing (RFC 9051 §6.3.4).
+/// Makes a mailbox, and those above it that are missing (RFC 9051 §6.3.4, RFC 6154 §3).
 ///
 /// # Errors
-/// [`StoreError::MailboxExists`], [`StoreError::NoAccount`].
+/// [`StoreError::MailboxExists`], [`StoreError::NoAccount`], [`StoreError::SpecialUseTaken`], [`StoreError::TooMany`].
 #[derive(Clone, Debug)]
 pub struct CreateMailbox {
     /// For whom.
@@ -117,29 +128,11 @@ impl Request for CreateMailbox {
         if tables.account.get(self.account.0)?.is_none() {
             return Err(StoreError::NoAccount);
         }
-        if exists(tables, self.account, &self.name)? {
-            return Err(StoreError::MailboxExists);
-        }
-        let mut names = vec![self.name.clone()];
-        let mut above = self.name.parent();
-        while let Some(name) = above.take() {
-            above = name.parent();
-            if !exists(tables, self.account, &name)? {
-                names.push(name);
-            }
-        }
-        let ids = rows::counter(&tables.state, state::NEXT_MAILBOX)?..;
-        let uid_validities = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?..;
-        let mut mailboxes = Vec::with_capacity(names.len());
-        for ((id, uid_validity), name) in ids.zip(uid_validities).zip(names.into_iter().rev()) {
-            let is_asked_for = name == self.name;
-            mailboxes.push(MailboxRecord {
-                id: MailboxId(number(id)?),
-                name,
-                uid_validity: next_uid_validity(uid_validity)?,
-                special_use: self.special_use.filter(|_| is_asked_for),
-                is_subscribed: false,
-            });
+        let mailboxes = new_mailboxes(tables, self.account, &self.name, self.special_use)?;
+        if let Some(special_use) = self.special_use
+            && used_for(tables, self.account, special_use)?.is_some()
+        {
+            return Err(StoreError::SpecialUseTaken);
         }
         let id = mailboxes.last().expect("the one asked for is among them").id;
         Ok((
@@ -156,12 +149,117 @@ impl Request for CreateMailbox {
     }
 }
 
-/// Gives a mailbox and those below it another name (RFC 9051 §6.3.6).
-///
-/// Not supported: renaming INBOX, which would leave an INBOX behind and take its messages along.
+/// A mailbox that is to be made, behind those above it that are missing.
+fn new_mailboxes(
+    tables: &Tables<'_>,
+    account: AccountId,
+    name: &MailboxName,
+    special_use: Option<SpecialUse>,
+) -> Result<Vec<MailboxRecord>, StoreError> {
+    if exists(tables, account, name)? {
+        return Err(StoreError::MailboxExists);
+    }
+    let mut names = vec![name.clone()];
+    let mut above = name.parent();
+    while let Some(name) = above.take() {
+        above = name.parent();
+        if !exists(tables, account, &name)? {
+            names.push(name);
+        }
+    }
+    if names_of(tables, account)?.len() + names.len() > MAILBOXES_MAX {
+        return Err(StoreError::TooMany {
+            what: "mailboxes",
+            max: MAILBOXES_MAX,
+        });
+    }
+    let ids = rows::counter(&tables.state, state::NEXT_MAILBOX)?..;
+    let uid_validities = rows::counter(&tables.state, state::NEXT_UID_VALIDITY)?..;
+    let mut mailboxes = Vec::with_capacity(names.len());
+    for ((id, uid_validity), new) in ids.zip(uid_validities).zip(names.into_iter().rev()) {
+        let is_asked_for = new == *name;
+        mailboxes.push(MailboxRecord {
+            id: MailboxId(number(id)?),
+            name: new,
+            uid_validity: next_uid_validity(uid_validity)?,
+            special_use: special_use.filter(|_| is_asked_for),
+            is_subscribed: false,
+        });
+    }
+    Ok(mailboxes)
+}
+
+fn names_of(tables: &Tables<'_>, account: AccountId) -> Result<Vec<MailboxId>, StoreError> {
+    let mut mailboxes = Vec::new();
+    for found in tables
+        .name
+        .range((account.0, "")..(account.0.saturating_add(1), ""))?
+    {
+        mailboxes.push(MailboxId(found?.1.value()));
+    }
+    Ok(mailboxes)
+}
+
+/// The mailbox of an account that is for this.
+fn used_for(
+    tables: &Tables<'_>,
+    account: AccountId,
+    special_use: SpecialUse,
+) -> Result<Option<MailboxId>, StoreError> {
+    for mailbox in names_of(tables, account)? {
+        if row(tables, mailbox)?.special_use == Some(special_use) {
+            return Ok(Some(mailbox));
+        }
+    }
+    Ok(None)
+}
+
+/// Says what a mailbox is for, or that it is for nothing in particular. The one that was for it until now is not any more.
 ///
 /// # Errors
-/// [`StoreError::NoMailbox`], [`StoreError::MailboxExists`], [`StoreError::IsInbox`].
+/// [`StoreError::NoMailbox`]; [`StoreError::IsInbox`]: INBOX has its use.
+#[derive(Clone, Copy, Debug)]
+pub struct SetSpecialUse {
+    /// Which.
+    pub mailbox: MailboxId,
+    /// What for.
+    pub special_use: Option<SpecialUse>,
+}
+
+impl Request for SetSpecialUse {
+    type Reply = ();
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        let row = row(tables, self.mailbox)?;
+        if row.special_use == self.special_use {
+            return Ok((None, ()));
+        }
+        if row.name.is_inbox() {
+            return Err(StoreError::IsInbox);
+        }
+        let mut uses = Vec::new();
+        if let Some(special_use) = self.special_use {
+            let before = used_for(tables, row.account, special_use)?;
+            uses.extend(before.map(|mailbox| (mailbox, None)));
+        }
+        uses.push((self.mailbox, self.special_use));
+        let account = row.account;
+        Ok((
+            Some(Mutation::SetSpecialUses(SpecialUsesSet { account, uses })),
+            (),
+        ))
+    }
+}
+
+/// Gives a mailbox and those below it another name (RFC 9051 §6.3.6). If there is none of that name, but some below it,
+/// those are renamed.
+///
+/// Renaming INBOX moves its messages to a mailbox that is new, where they keep their UIDs; INBOX stays, empty, and so do
+/// those below it.
+///
+/// # Errors
+/// [`StoreError::NoMailbox`], [`StoreError::MailboxExists`]; [`StoreError::IsInbox`] when INBOX is the new name;
+/// [`StoreError::TooMany`].
 #[derive(Clone, Debug)]
 pub struct RenameMailbox {
     /// Whose.
@@ -176,8 +274,11 @@ impl Request for RenameMailbox {
     type Reply = ();
 
     fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
-        if self.from.is_inbox() || self.to.is_inbox() {
+        if self.to.is_inbox() {
             return Err(StoreError::IsInbox);
+        }
+        if self.from.is_inbox() {
+            return self.decide_inbox(tables);
         }
         let below = format!("{}/", self.from.as_str());
         let mut names = Vec::new();
@@ -204,7 +305,7 @@ impl Request for RenameMailbox {
             })?;
             names.push((MailboxId(id.value()), name));
         }
-        if !exists(tables, self.account, &self.from)? {
+        if names.is_empty() {
             return Err(StoreError::NoMailbox);
         }
         for (_, name) in &names {
@@ -224,6 +325,20 @@ impl Request for RenameMailbox {
             })),
             (),
         ))
+    }
+}
+
+impl RenameMailbox {
+    fn decide_inbox(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
+        if !exists(tables, self.account, &self.from)? {
+            return Err(StoreError::NoMailbox);
+        }
+        let renamed = InboxRenamed {
+            account: self.account,
+            mailboxes: new_mailboxes(tables, self.account, &self.to, None)?,
+            modseq: next_modseq(self.account, tables)?,
+        };
+        Ok((Some(Mutation::RenameInbox(renamed)), ()))
     }
 }
 

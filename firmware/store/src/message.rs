@@ -5,6 +5,7 @@
 //! - Each command that changes something gets one modseq of its account, higher than all before; all
 //!   messages it changes in that account have it.
 
+use crate::account::is_over_quota;
 use crate::error::StoreError;
 use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow};
 use crate::index::{Tables, state};
@@ -13,6 +14,7 @@ use crate::log::record::Mutation;
 use crate::log::record::{Appended as AppendedRecord, BodyRecord, Copied, Expunged, FlagsSet, MessageRecord};
 use crate::mailbox;
 use crate::request::Request;
+use crate::self_test::SELF_TEST;
 use mail::{
     AccountId, Flags, InternalDate, MailboxId, MailboxName, ModSeq, SystemFlags, Timestamp, Uid, UidValidity,
 };
@@ -92,10 +94,16 @@ impl Numbering {
     }
 }
 
-fn next_modseq(account: AccountId, tables: &Tables<'_>) -> Result<ModSeq, StoreError> {
+pub(crate) fn next_modseq(account: AccountId, tables: &Tables<'_>) -> Result<ModSeq, StoreError> {
     let (_, _, highest) = rows::quota(&tables.quota, account)?;
     // A mailbox's HIGHESTMODSEQ is at least 1 from the start: the first change is above that.
     Ok(ModSeq(highest.max(1) + 1))
+}
+
+/// When messages were put into their mailboxes is not kept for the self-test's: see [`crate::self_test`].
+fn saved(copies: &[DeliveredCopy], received: Timestamp) -> Option<Timestamp> {
+    let is_of_people = copies.iter().any(|copy| copy.account != SELF_TEST);
+    is_of_people.then_some(received)
 }
 
 /// The records of bodies, one after the other in the batch.
@@ -126,13 +134,9 @@ fn check_keywords(flags: &Flags) -> Result<(), StoreError> {
     Ok(())
 }
 
-impl Request for Deliver {
-    type Reply = Vec<Delivered>;
-
-    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, Vec<Delivered>), StoreError> {
-        if self.copies.is_empty() {
-            return Ok((None, Vec::new()));
-        }
+impl Deliver {
+    /// What the record of a delivery says, but for what else goes with it; its one body has this number.
+    pub(crate) fn record(&self, tables: &Tables<'_>) -> Result<(AppendedRecord, Vec<Delivered>), StoreError> {
         let bodies = body_records(std::iter::once((&self.body, &self.structure)), tables)?;
         let body = bodies[0].id;
         let inbox = MailboxName::inbox();
@@ -140,10 +144,7 @@ impl Request for Deliver {
         let mut messages = Vec::with_capacity(self.copies.len());
         for copy in &self.copies {
             check_keywords(&copy.flags)?;
-            if copy.header.len() > wire::limits::DELIVERY_HEADER_OCTETS_MAX {
-                let octets_max = wire::limits::DELIVERY_HEADER_OCTETS_MAX as u64;
-                return Err(StoreError::TooLarge { octets_max });
-            }
+            check_header(&copy.header)?;
             let account = copy.account;
             let mailbox = tables
                 .name
@@ -170,10 +171,34 @@ impl Request for Deliver {
                 uid: message.uid,
             })
             .collect();
-        Ok((
-            Some(Mutation::Append(AppendedRecord { bodies, messages })),
-            delivered,
-        ))
+        let record = AppendedRecord {
+            bodies,
+            messages,
+            saved: saved(&self.copies, self.received),
+            ..AppendedRecord::default()
+        };
+        Ok((record, delivered))
+    }
+}
+
+/// Whether the header fields of one copy are not too many.
+pub(crate) fn check_header(header: &[u8]) -> Result<(), StoreError> {
+    if header.len() > wire::limits::DELIVERY_HEADER_OCTETS_MAX {
+        let octets_max = wire::limits::DELIVERY_HEADER_OCTETS_MAX as u64;
+        return Err(StoreError::TooLarge { octets_max });
+    }
+    Ok(())
+}
+
+impl Request for Deliver {
+    type Reply = Vec<Delivered>;
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, Vec<Delivered>), StoreError> {
+        if self.copies.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let (record, delivered) = self.record(tables)?;
+        Ok((Some(Mutation::Append(record)), delivered))
     }
 
     fn bodies(&self) -> Vec<&SealedBody> {
@@ -228,32 +253,34 @@ pub struct Appended {
     pub uids: Vec<Uid>,
 }
 
-/// Whether an account can take `octets` more.
-fn check_quota(account: AccountId, octets: u64, tables: &Tables<'_>) -> Result<(), StoreError> {
+/// Whether an account can take as many octets and messages more.
+fn check_quota(account: AccountId, more: (u64, u64), tables: &Tables<'_>) -> Result<(), StoreError> {
     let row: AccountRow = rows::get(&tables.account, account.0)?.ok_or(StoreError::NoAccount)?;
-    let (used, _, _) = rows::quota(&tables.quota, account)?;
-    if row
-        .quota_octets
-        .is_some_and(|quota| used.saturating_add(octets) > quota)
-    {
+    let (octets, messages, _) = rows::quota(&tables.quota, account)?;
+    if is_over_quota(&row.details, (octets, messages), more) {
         return Err(StoreError::OverQuota);
     }
     Ok(())
 }
 
-impl Request for Append {
-    type Reply = Appended;
+/// A request, and when it is asked: what SAVEDATE tells of the messages (RFC 8514).
+pub(crate) struct SavedAt<Q> {
+    pub(crate) request: Q,
+    pub(crate) at: Timestamp,
+}
 
-    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, Appended), StoreError> {
+impl Append {
+    fn decide_at(
+        &self,
+        saved: Option<Timestamp>,
+        tables: &Tables<'_>,
+    ) -> Result<(Option<Mutation>, Appended), StoreError> {
         let row = mailbox::row(tables, self.mailbox)?;
         if row.account != self.account {
             return Err(StoreError::NoMailbox);
         }
-        check_quota(
-            self.account,
-            self.messages.iter().map(|message| message.body.len()).sum(),
-            tables,
-        )?;
+        let octets = self.messages.iter().map(|message| message.body.len()).sum();
+        check_quota(self.account, (octets, self.messages.len() as u64), tables)?;
         let bodies = body_records(
             self.messages
                 .iter()
@@ -283,10 +310,41 @@ impl Request for Append {
         if messages.is_empty() {
             return Ok((None, appended));
         }
-        Ok((
-            Some(Mutation::Append(AppendedRecord { bodies, messages })),
-            appended,
-        ))
+        let record = AppendedRecord {
+            bodies,
+            messages,
+            saved,
+            ..AppendedRecord::default()
+        };
+        Ok((Some(Mutation::Append(record)), appended))
+    }
+}
+
+impl Request for SavedAt<Append> {
+    type Reply = Appended;
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, Appended), StoreError> {
+        self.request.decide_at(Some(self.at), tables)
+    }
+
+    fn bodies(&self) -> Vec<&SealedBody> {
+        self.request.bodies()
+    }
+
+    fn bodies_mut(&mut self) -> Vec<&mut SealedBody> {
+        self.request.bodies_mut()
+    }
+
+    fn needs_room(&self) -> bool {
+        self.request.needs_room()
+    }
+}
+
+impl Request for Append {
+    type Reply = Appended;
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, Appended), StoreError> {
+        self.decide_at(None, tables)
     }
 
     fn bodies(&self) -> Vec<&SealedBody> {
@@ -450,12 +508,12 @@ impl Request for Expunge {
     }
 }
 
-/// Copies messages within an account, or moves them: in one record, so that a moved message is never in
-/// no mailbox, nor in both (RFC 9051 §6.4.7, §6.4.8; D3). Copies share the body.
+/// Copies messages, or moves them: in one record, so that a moved message is never in no mailbox, nor in both
+/// (RFC 9051 §6.4.7, §6.4.8; D3). Copies share the body. The two may be of different accounts: whether the one who asks
+/// may do so is looked at before.
 ///
 /// # Errors
-/// [`StoreError::NoMailbox`] (also when the two are of different accounts), [`StoreError::OverQuota`];
-/// nothing is written then.
+/// [`StoreError::NoMailbox`], [`StoreError::OverQuota`]; nothing is written then.
 #[derive(Clone, Debug)]
 pub struct Copy {
     /// From where.
@@ -477,15 +535,15 @@ pub struct CopiedUids {
     pub uids: Vec<(Uid, Uid)>,
 }
 
-impl Request for Copy {
-    type Reply = CopiedUids;
-
-    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, CopiedUids), StoreError> {
+impl Copy {
+    fn decide_at(
+        &self,
+        saved: Option<Timestamp>,
+        tables: &Tables<'_>,
+    ) -> Result<(Option<Mutation>, CopiedUids), StoreError> {
         let from = mailbox::row(tables, self.from)?;
         let to = mailbox::row(tables, self.to)?;
-        if from.account != to.account {
-            return Err(StoreError::NoMailbox);
-        }
+        let is_within = from.account == to.account;
         let mut numbering = Numbering::default();
         let mut messages = Vec::new();
         let mut octets = 0;
@@ -504,8 +562,8 @@ impl Request for Copy {
         if messages.is_empty() {
             return Ok((None, copied));
         }
-        if !self.is_move {
-            check_quota(to.account, octets, tables)?;
+        if !(self.is_move && is_within) {
+            check_quota(to.account, (octets, messages.len() as u64), tables)?;
         }
         let record = Copied {
             from: self.from,
@@ -513,8 +571,34 @@ impl Request for Copy {
             modseq: numbering.modseq(to.account, tables)?,
             messages,
             is_move: self.is_move,
+            saved,
+            modseq_from: if is_within {
+                None
+            } else {
+                Some(numbering.modseq(from.account, tables)?)
+            },
         };
         Ok((Some(Mutation::Copy(record)), copied))
+    }
+}
+
+impl Request for SavedAt<Copy> {
+    type Reply = CopiedUids;
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, CopiedUids), StoreError> {
+        self.request.decide_at(Some(self.at), tables)
+    }
+
+    fn needs_room(&self) -> bool {
+        self.request.needs_room()
+    }
+}
+
+impl Request for Copy {
+    type Reply = CopiedUids;
+
+    fn decide(&self, tables: &Tables<'_>) -> Result<(Option<Mutation>, CopiedUids), StoreError> {
+        self.decide_at(None, tables)
     }
 
     fn needs_room(&self) -> bool {

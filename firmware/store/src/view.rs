@@ -4,11 +4,11 @@ use crate::account::{Account, Redirect};
 use crate::check;
 use crate::error::StoreError;
 use crate::index::ReadTables;
-use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow, RedirectRow};
+use crate::index::rows::{self, AccountRow, MailboxRow, MessageRow, RedirectRow, account_of, get_by_address};
 use crate::log::body::BodyReader;
 use crate::mailbox::{Mailbox, Status};
 use crate::shared::{Reading, Shared};
-use mail::{AccountId, Address, Domain, Flags, InternalDate, MailboxId, MailboxName, ModSeq, Uid};
+use mail::{AccountId, Address, Domain, Flags, InternalDate, MailboxId, MailboxName, ModSeq, Timestamp, Uid};
 use redb::{ReadableTable, ReadableTableMetadata};
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// keeps what it sees.
 pub struct View {
     shared: Arc<Shared>,
-    tables: Reading,
+    pub(crate) tables: Reading,
 }
 
 /// What SELECT needs to know of a message; no message is read for it.
@@ -46,6 +46,8 @@ pub struct Message {
     pub modseq: ModSeq,
     /// Its INTERNALDATE.
     pub internal_date: InternalDate,
+    /// When it was put into its mailbox (SAVEDATE, RFC 8514), if that is known.
+    pub saved: Option<Timestamp>,
     /// Octets of the whole message: its own prefix and the shared body.
     pub size_octets: u64,
     prefix: Vec<u8>,
@@ -57,6 +59,14 @@ impl Message {
     /// ([`View::structure`]) counts from behind them.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
+    }
+
+    /// Its EMAILID (RFC 8474 §5): that of all its copies in the account.
+    pub fn email_id(&self) -> String {
+        // Two copies of one delivery have one body, and header fields of their own.
+        let header = blake3::hash(&self.prefix);
+        let [a, b, c, d, ..] = *header.as_bytes();
+        format!("M{:x}-{:08x}", self.body, u32::from_be_bytes([a, b, c, d]))
     }
 }
 
@@ -84,11 +94,8 @@ impl View {
     pub fn domains(&self) -> Result<Vec<Domain>, StoreError> {
         let mut domains = Vec::new();
         for row in self.tables.domain.iter()? {
-            let (name, ()) = {
-                let (key, value) = row?;
-                (key.value().to_owned(), value.value())
-            };
-            domains.push(Domain::parse(&name).map_err(|_| StoreError::IndexRow { table: "domain" })?);
+            domains
+                .push(Domain::parse(row?.0.value()).map_err(|_| StoreError::IndexRow { table: "domain" })?);
         }
         Ok(domains)
     }
@@ -116,18 +123,18 @@ impl View {
 
     /// An account by its address, in any case (L1).
     pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>, StoreError> {
-        match self.tables.address.get(address.key().as_str())? {
-            Some(account) => self.account(AccountId(account.value())),
+        match account_of(&self.tables.address, address)? {
+            Some(account) => self.account(account),
             None => Ok(None),
         }
     }
 
-    /// The redirect of an address, in any case.
+    /// The redirect of an address, in any case, if it is enabled.
     pub fn redirect(&self, address: &Address) -> Result<Option<Redirect>, StoreError> {
-        let row: Option<RedirectRow> = rows::get(&self.tables.redirect, address.key().as_str())?;
-        Ok(row.map(|row| Redirect {
-            address: row.address,
-            targets: row.targets,
+        let alias: Option<RedirectRow> = get_by_address(&self.tables.redirect, address)?;
+        Ok(alias.filter(|alias| alias.is_enabled).map(|alias| Redirect {
+            address: alias.address,
+            targets: alias.targets,
         }))
     }
 
@@ -194,17 +201,6 @@ impl View {
         Ok(entries)
     }
 
-    /// The UIDs expunged after `since`, ascending (RFC 7162 §3.2).
-    pub fn vanished_since(&self, mailbox: MailboxId, since: ModSeq) -> Result<Vec<Uid>, StoreError> {
-        let mut uids = Vec::new();
-        for found in self.tables.vanished.range(after(mailbox, since))? {
-            let (key, last) = found?;
-            uids.extend((key.value().2..=last.value()).filter_map(Uid::new));
-        }
-        uids.sort_unstable();
-        Ok(uids)
-    }
-
     /// A message.
     pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
         let key = (mailbox.0, uid.get());
@@ -219,6 +215,7 @@ impl View {
             flags,
             modseq,
             internal_date: row.internal_date,
+            saved: row.saved,
             size_octets: row.size_octets,
             prefix: row.prefix,
             body: row.body,
@@ -227,7 +224,11 @@ impl View {
 
     /// What was given with the message's body; no body is read (B6).
     pub fn structure(&self, message: &Message) -> Result<Vec<u8>, StoreError> {
-        let row = self.tables.structure.get(message.body)?;
+        self.structure_of(message.body)
+    }
+
+    pub(crate) fn structure_of(&self, body: u64) -> Result<Vec<u8>, StoreError> {
+        let row = self.tables.structure.get(body)?;
         Ok(row
             .ok_or(StoreError::IndexRow { table: "structure" })?
             .value()
@@ -248,7 +249,7 @@ impl View {
         self.reader(body, Vec::new())
     }
 
-    fn reader(&self, body: u64, prefix: Vec<u8>) -> Result<BodyReader, StoreError> {
+    pub(crate) fn reader(&self, body: u64, prefix: Vec<u8>) -> Result<BodyReader, StoreError> {
         let (_, row) =
             rows::get_blob(&self.tables.blob, body)?.ok_or(StoreError::IndexRow { table: "blob" })?;
         let (name, offset) = row.file();
@@ -291,6 +292,6 @@ fn entry(uid: u32, row: (u64, u8, &str)) -> Result<Entry, StoreError> {
 }
 
 /// The rows of a mailbox with a modseq above `since`.
-fn after(mailbox: MailboxId, since: ModSeq) -> std::ops::RangeInclusive<(u32, u64, u32)> {
+pub(crate) fn after(mailbox: MailboxId, since: ModSeq) -> std::ops::RangeInclusive<(u32, u64, u32)> {
     (mailbox.0, since.0.saturating_add(1), 0)..=(mailbox.0, u64::MAX, u32::MAX)
 }

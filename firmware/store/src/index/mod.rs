@@ -1,8 +1,10 @@
 //! The index: what the log says, in redb tables, so that it can be asked. It may be deleted at any
 //! time; it is then made anew from the log.
 
+pub(crate) mod admin_rows;
 pub(crate) mod apply;
 mod backend;
+pub(crate) mod queue_rows;
 pub(crate) mod rows;
 
 pub(crate) use backend::{Backend, IndexFile};
@@ -11,7 +13,7 @@ use crate::error::StoreError;
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 /// Raised when a table or a row changes its shape: an index of another format is made anew.
-pub(crate) const FORMAT: u64 = 2;
+pub(crate) const FORMAT: u64 = 3;
 
 /// The name of the index file.
 pub(crate) const FILE: &str = "index.redb";
@@ -56,14 +58,30 @@ tables! {
     identity IDENTITY ("identity"): &'static str => &'static [u8];
     /// Account → [`rows::AccountRow`].
     account ACCOUNT ("account"): u32 => &'static [u8];
-    /// Look-up key of an address → account.
-    address ADDRESS ("address"): &'static str => u32;
+    /// Domain, local part → account ([`rows::address_key`]).
+    address ADDRESS ("address"): (&'static str, &'static str) => u32;
     /// Account → octets used, messages, highest modseq.
     quota QUOTA ("quota"): u32 => (u64, u64, u64);
-    /// Hosted domains.
-    domain DOMAIN ("domain"): &'static str => ();
-    /// Look-up key of an address → [`rows::RedirectRow`].
-    redirect REDIRECT ("redirect"): &'static str => &'static [u8];
+    /// Hosted domain → [`admin_rows::DomainRow`].
+    domain DOMAIN ("domain"): &'static str => &'static [u8];
+    /// Hosted domain → accounts in it, aliases in it, what the quotas of its accounts add up to.
+    usage USAGE ("usage"): &'static str => (u64, u64, u64);
+    /// Domain, local part ([`rows::address_key`]) → [`crate::Alias`].
+    redirect REDIRECT ("redirect"): (&'static str, &'static str) => &'static [u8];
+    /// Account, domain and local part of each alias that it sends with.
+    sender SENDER ("sender"): (u32, &'static str, &'static str) => ();
+    /// Account → [`admin_rows::RoleRow`].
+    role ROLE ("role"): u32 => &'static [u8];
+    /// Account, number → [`admin_rows::AppPasswordRow`].
+    app_password APP_PASSWORD ("app password"): (u32, u32) => &'static [u8];
+    /// Account, or 0 for the box, and name → [`admin_rows::SettingRow`].
+    setting SETTING ("setting"): (u32, &'static str) => &'static [u8];
+    /// Number → [`admin_rows::AuditRow`].
+    audit AUDIT ("audit"): u64 => &'static [u8];
+    /// Mailbox, account or 0 for anyone, whether they are taken away → rights.
+    acl ACL ("acl"): (u32, u32, bool) => u16;
+    /// Account or 0 for anyone, mailbox in whose list it is.
+    shared SHARED ("shared"): (u32, u32) => ();
     /// Mailbox → [`rows::MailboxRow`].
     mailbox MAILBOX ("mailbox"): u32 => &'static [u8];
     /// Account, name → mailbox.
@@ -80,6 +98,16 @@ tables! {
     blob BLOB ("blob"): u64 => (u32, &'static [u8]);
     /// Body → what delivery and IMAP know of it.
     structure STRUCTURE ("structure"): u64 => &'static [u8];
+    /// Entry of the outbound queue → [`queue_rows::EntryRow`].
+    queue QUEUE ("queue"): u64 => &'static [u8];
+    /// Entry, place in it → [`queue_rows::RecipientRow`].
+    recipient RECIPIENT ("recipient"): (u64, u32) => &'static [u8];
+    /// When a recipient that waits is due ([`queue_rows::due`]), entry, place in it.
+    due DUE ("due"): (u64, u64, u32) => ();
+    /// Destination, when it is due, entry, place in it.
+    destination DESTINATION ("destination"): (&'static str, u64, u64, u32) => ();
+    /// Word that stands for a sender → [`queue_rows::TokenRow`].
+    token TOKEN ("token"): &'static str => &'static [u8];
     /// Segment → octets of it that some message still needs ([`rows::BlobRow::live_octets`]).
     segstat SEGSTAT ("segstat"): u64 => u64;
     /// First body of a block of words → the block (`search::block`). Not from the log.
@@ -112,6 +140,12 @@ pub(crate) mod state {
     pub(crate) const NEXT_MAILBOX: &str = "next mailbox";
     /// The next UIDVALIDITY: a counter, never the clock (D7).
     pub(crate) const NEXT_UID_VALIDITY: &str = "next uid validity";
+    /// The number the next password for a program gets.
+    pub(crate) const NEXT_APP_PASSWORD: &str = "next app password";
+    /// The number the next entry of the outbound queue gets.
+    pub(crate) const NEXT_ENTRY: &str = "next entry";
+    /// The number the next line of the audit trail gets.
+    pub(crate) const NEXT_AUDIT: &str = "next audit";
     /// The number the next body gets.
     pub(crate) const NEXT_BODY: &str = "next body";
     /// One more than the highest number of a body file that a record ever named.

@@ -3,10 +3,11 @@
 use crate::error::StoreError;
 use crate::log::body::file_name;
 use crate::log::frames::{Frame, stored_octets};
-use crate::log::record::SpecialUse;
+use crate::log::record::{AccountDetails, Alias, SpecialUse};
 use crate::log::segment;
 use mail::{
-    AccountId, Address, Flags, InternalDate, Keyword, MailboxName, ModSeq, SystemFlags, Uid, UidValidity,
+    AccountId, Address, Flags, InternalDate, Keyword, MailboxName, ModSeq, SystemFlags, Timestamp, Uid,
+    UidValidity,
 };
 use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
@@ -37,22 +38,21 @@ macro_rules! row {
         }
     };
 }
+pub(crate) use row;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AccountRow {
     pub(crate) address: Address,
     pub(crate) verifier: String,
-    pub(crate) is_enabled: bool,
-    pub(crate) quota_octets: Option<u64>,
+    pub(crate) details: AccountDetails,
+    /// Unknown of those that a box was claimed with.
+    pub(crate) created: Option<Timestamp>,
 }
-row!(AccountRow in "account" v 1);
+row!(AccountRow in "account" v 2);
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RedirectRow {
-    pub(crate) address: Address,
-    pub(crate) targets: Vec<Address>,
-}
-row!(RedirectRow in "redirect" v 1);
+/// An alias is kept as it is.
+pub(crate) type RedirectRow = Alias;
+row!(RedirectRow in "redirect" v 2);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MailboxRow {
@@ -65,8 +65,10 @@ pub(crate) struct MailboxRow {
     pub(crate) is_subscribed: bool,
     pub(crate) counts: Counts,
     pub(crate) highest_modseq: ModSeq,
+    /// What was expunged up to here is not remembered; 0: all is.
+    pub(crate) vanished_floor: ModSeq,
 }
-row!(MailboxRow in "mailbox" v 1);
+row!(MailboxRow in "mailbox" v 2);
 
 /// What a mailbox holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +84,11 @@ pub(crate) struct MessageRow {
     pub(crate) body: u64,
     pub(crate) size_octets: u64,
     pub(crate) internal_date: InternalDate,
+    /// When it was put into its mailbox (RFC 8514), if that is known.
+    pub(crate) saved: Option<Timestamp>,
     pub(crate) prefix: Vec<u8>,
 }
-row!(MessageRow in "msg" v 1);
+row!(MessageRow in "msg" v 2);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BlobRow {
@@ -124,6 +128,35 @@ impl BlobRow {
         };
         stored + structure_octets as u64 + FRAME_OCTETS * self.frames.len() as u64 + REST_OCTETS
     }
+}
+
+/// The key of an address: of its domain and of its local part, so that those of a domain stand together. Two spellings
+/// of one address share it (L1).
+pub(crate) fn address_key(address: &Address) -> (&str, String) {
+    (
+        address.domain.as_str(),
+        address.local_part.as_str().to_lowercase(),
+    )
+}
+
+/// Reads a row of octets by the address that is its key.
+pub(crate) fn get_by_address<R: Row>(
+    table: &impl ReadableTable<(&'static str, &'static str), &'static [u8]>,
+    address: &Address,
+) -> Result<Option<R>, StoreError> {
+    let (domain, local_part) = address_key(address);
+    get(table, (domain, local_part.as_str()))
+}
+
+/// The account that has an address.
+pub(crate) fn account_of(
+    table: &impl ReadableTable<(&'static str, &'static str), u32>,
+    address: &Address,
+) -> Result<Option<AccountId>, StoreError> {
+    let (domain, local_part) = address_key(address);
+    Ok(table
+        .get((domain, local_part.as_str()))?
+        .map(|row| AccountId(row.value())))
 }
 
 /// Reads a row of octets by its key.

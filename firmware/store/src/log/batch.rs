@@ -275,7 +275,8 @@ fn sum_of_range(file: &dyn File, from: u64, to: u64, sealer: &Sealer) -> io::Res
     Ok(hasher.finish())
 }
 
-/// A record of a batch.
+/// A record of a batch. One lives at a time, so its size does not matter.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum FoundRecord {
     /// The change, and where in the segment its bodies begin.
     Mutation { mutation: Mutation, body_at: u64 },

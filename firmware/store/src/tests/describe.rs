@@ -4,7 +4,7 @@
 //! that lie beside the stores of earlier formats are compared with it.
 
 use super::*;
-use crate::Mailbox;
+use crate::{Mailbox, Vanished};
 use mail::ModSeq;
 use std::fmt::Write;
 
@@ -80,7 +80,11 @@ fn describe_mailbox(view: &View, mailbox: &Mailbox, text: &mut String) {
         )
         .unwrap();
     }
-    for uid in view.vanished_since(mailbox.id, ModSeq(0)).unwrap() {
+    let Vanished::Uids(vanished) = view.vanished_since(mailbox.id, ModSeq(0)).unwrap() else {
+        writeln!(text, "vanished of {}: forgotten", mailbox.id).unwrap();
+        return;
+    };
+    for uid in vanished {
         writeln!(text, "vanished {uid} of {}", mailbox.id).unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the store as a whole. Each ends with [`finish`], which runs the check.
 
+mod admin;
+mod admin_cuts;
 mod basics;
 mod damage;
 mod describe;

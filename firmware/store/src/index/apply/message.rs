@@ -2,7 +2,7 @@
 
 use super::body::{add_body, change_refs};
 use super::mailbox::{load as load_mailbox, save as save_mailbox, touch};
-use super::{Effects, RecordAt};
+use super::{Effects, RecordAt, queue};
 use crate::error::StoreError;
 use crate::index::Tables;
 use crate::index::rows::{self, Counts, MailboxRow, MessageRow, Row};
@@ -19,16 +19,16 @@ pub(super) fn append(
     for body in &appended.bodies {
         add_body(body, at, tables)?;
     }
+    let body_octets = |id| {
+        let mut bodies = appended.bodies.iter();
+        bodies.find(|body| body.id == id).map_or(0, |body| body.octets)
+    };
     for message in &appended.messages {
-        let body_octets = appended
-            .bodies
-            .iter()
-            .find(|body| body.id == message.body)
-            .map_or(0, |body| body.octets);
         let row = MessageRow {
             body: message.body,
-            size_octets: message.prefix.len() as u64 + body_octets,
+            size_octets: message.prefix.len() as u64 + body_octets(message.body),
             internal_date: message.internal_date,
+            saved: appended.saved,
             prefix: message.prefix.clone(),
         };
         let MessageRecord {
@@ -39,6 +39,13 @@ pub(super) fn append(
             ..
         } = *message;
         add_message(mailbox, uid, modseq, flags, &row, tables, effects)?;
+    }
+    for entry in &appended.entries {
+        queue::add(entry, body_octets(entry.body), tables, effects)?;
+    }
+    queue::settle(&appended.settled, tables, effects)?;
+    for token in &appended.tokens {
+        queue::add_token(token, tables)?;
     }
     for body in &appended.bodies {
         // Nobody has it, since its mailbox was lost to damage.
@@ -216,17 +223,48 @@ pub(super) fn copy(
 ) -> Result<(), StoreError> {
     for (old, new) in &copied.messages {
         let key = (copied.from.0, old.get());
-        let Some(message) = rows::get::<MessageRow, _>(&tables.message, key)? else {
+        let Some(mut message) = rows::get::<MessageRow, _>(&tables.message, key)? else {
             continue;
         };
         let Some((_, flags)) = rows::get_flags(&tables.flags, copied.from.0, *old)? else {
             continue;
         };
+        message.saved = copied.saved.or(message.saved);
         add_message(copied.to, *new, copied.modseq, &flags, &message, tables, effects)?;
     }
     if copied.is_move {
         let old: Vec<Uid> = copied.messages.iter().map(|(old, _)| *old).collect();
-        vanish(copied.from, &old, copied.modseq, tables, effects)?;
+        let modseq = copied.modseq_from.unwrap_or(copied.modseq);
+        vanish(copied.from, &old, modseq, tables, effects)?;
+    }
+    Ok(())
+}
+
+/// Moves all messages of a mailbox to one that is new, of the same account. They keep their UIDs: under the other
+/// UIDVALIDITY they are new ones.
+pub(super) fn move_messages(
+    from: MailboxId,
+    to: MailboxId,
+    modseq: ModSeq,
+    tables: &mut Tables<'_>,
+    effects: &mut Effects,
+) -> Result<(), StoreError> {
+    let mut uids = Vec::new();
+    for found in tables.message.range((from.0, 0)..=(from.0, u32::MAX))? {
+        uids.extend(Uid::new(found?.0.value().1));
+    }
+    for uid in &uids {
+        let message = rows::get::<MessageRow, _>(&tables.message, (from.0, uid.get()))?;
+        let flags = rows::get_flags(&tables.flags, from.0, *uid)?;
+        if let (Some(message), Some((_, flags))) = (message, flags) {
+            add_message(to, *uid, modseq, &flags, &message, tables, effects)?;
+        }
+    }
+    vanish(from, &uids, modseq, tables, effects)?;
+    let uid_next = load_mailbox(from, tables)?.map(|row| row.uid_next);
+    if let (Some(uid_next), Some(mut row)) = (uid_next, load_mailbox(to, tables)?) {
+        row.uid_next = row.uid_next.max(uid_next);
+        save_mailbox(to, &row, tables)?;
     }
     Ok(())
 }

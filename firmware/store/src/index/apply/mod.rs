@@ -7,12 +7,19 @@
 //!   over; the rest counts.
 
 mod account;
+mod administration;
+mod alias;
 mod body;
+mod domain;
 mod mailbox;
 mod message;
+mod queue;
 mod step;
 
+pub(crate) use administration::OF_THE_BOX;
 pub(crate) use body::describe_anew;
+pub(crate) use domain::accounts_in;
+pub(crate) use mailbox::{subject_key, subject_of};
 
 use super::{Tables, rows};
 use crate::error::StoreError;
@@ -47,6 +54,17 @@ pub(crate) fn apply(
     match mutation {
         Mutation::Provision(provisioned) => account::provision(provisioned, tables),
         Mutation::SetVerifier(set) => account::set_verifier(set, tables),
+        Mutation::CreateAccount(created) => account::create(created, tables, effects),
+        Mutation::SetAccountDetails(set) => account::set_details(set, tables, effects),
+        Mutation::RenameAccount(renamed) => account::rename(renamed, tables),
+        Mutation::DeleteAccount(deleted) => account::delete(deleted, tables, effects),
+        Mutation::SetAppPassword(set) => account::set_app_password(set, tables),
+        Mutation::RemoveAppPassword(removed) => account::remove_app_password(removed, tables),
+        Mutation::SetDomain(set) => domain::set(set, tables),
+        Mutation::RemoveDomain(removed) => domain::remove(removed, tables, effects),
+        Mutation::SetRole(set) => account::set_role(set, tables),
+        Mutation::SetAliases(set) => alias::set(set, tables),
+        Mutation::RemoveAliases(removed) => alias::remove(removed, tables),
         Mutation::Append(appended) => message::append(appended, at, tables, effects),
         Mutation::Flags(set) => message::set_flags(set, tables, effects),
         Mutation::Expunge(expunged) => message::expunge(expunged, tables, effects),
@@ -56,6 +74,17 @@ pub(crate) fn apply(
         Mutation::RenameMailboxes(renamed) => mailbox::rename(renamed, tables, effects),
         Mutation::DeleteMailbox(deleted) => mailbox::delete(deleted, tables, effects),
         Mutation::Subscribe(subscribed) => mailbox::subscribe(subscribed, tables, effects),
+        Mutation::RenameInbox(renamed) => mailbox::rename_inbox(renamed, tables, effects),
+        Mutation::SetSpecialUses(set) => mailbox::set_special_uses(set, tables, effects),
+        Mutation::SetAcl(set) => mailbox::set_acl(set, tables, effects),
+        Mutation::PruneVanished(pruned) => mailbox::prune_vanished(pruned, tables),
+        Mutation::SettleQueue(settled) => queue::settle(&settled.entries, tables, effects),
+        Mutation::HoldQueue(held) => queue::hold(held, tables),
+        Mutation::DropQueue(dropped) => queue::drop(dropped, tables, effects),
+        Mutation::PruneTokens(pruned) => queue::prune_tokens(pruned, tables),
+        Mutation::SetSettings(set) => administration::set_settings(set, tables, effects),
+        Mutation::Audit(audited) => administration::audit(audited, at, tables, effects),
+        Mutation::PruneAudit(pruned) => administration::prune_audit(pruned, tables),
         Mutation::Step(stepped) => step::step(stepped, tables),
     }
 }

@@ -20,6 +20,8 @@ pub(super) fn step(stepped: &Stepped, tables: &mut Tables<'_>) -> Result<(), Sto
         state::NEXT_MAILBOX,
         state::NEXT_UID_VALIDITY,
         state::NEXT_BODY,
+        state::NEXT_APP_PASSWORD,
+        state::NEXT_ENTRY,
     ] {
         let value = rows::counter(&tables.state, name)?;
         tables.state.insert(name, value + STEP)?;

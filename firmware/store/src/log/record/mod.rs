@@ -5,16 +5,23 @@
 //! layout of a version is fixed by the test `the_layout_of_every_record_is_kept`.
 
 mod account;
+mod administration;
 mod mailbox;
 mod message;
+mod queue;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
 pub(crate) use account::*;
-pub use mailbox::SpecialUse;
+pub use account::{AccountDetails, Alias, DomainDetails, Role, Scopes};
+pub(crate) use administration::*;
+pub use administration::{AuditEntry, SettingValue};
 pub(crate) use mailbox::*;
+pub use mailbox::{AclSubject, Rights, SpecialUse};
 pub(crate) use message::*;
+pub(crate) use queue::*;
+pub use queue::{Attempt, RecipientState, RecipientStatus};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +30,17 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Mutation {
     Provision(Provisioned),
     SetVerifier(VerifierSet),
+    CreateAccount(AccountCreated),
+    SetAccountDetails(AccountDetailsSet),
+    RenameAccount(AccountRenamed),
+    DeleteAccount(AccountDeleted),
+    SetAppPassword(AppPasswordSet),
+    RemoveAppPassword(AppPasswordRemoved),
+    SetDomain(DomainSet),
+    RemoveDomain(DomainRemoved),
+    SetRole(RoleSet),
+    SetAliases(AliasesSet),
+    RemoveAliases(AliasesRemoved),
     Append(Appended),
     Flags(FlagsSet),
     Expunge(Expunged),
@@ -30,9 +48,20 @@ pub(crate) enum Mutation {
     RenameMailboxes(MailboxesRenamed),
     DeleteMailbox(MailboxDeleted),
     Subscribe(Subscribed),
+    RenameInbox(InboxRenamed),
+    SetSpecialUses(SpecialUsesSet),
+    SetAcl(AclSet),
     Copy(Copied),
     Relocate(Relocated),
     Step(Stepped),
+    PruneVanished(VanishedPruned),
+    SettleQueue(QueueSettled),
+    HoldQueue(QueueHeld),
+    DropQueue(QueueDropped),
+    PruneTokens(TokensPruned),
+    SetSettings(SettingsSet),
+    Audit(Audited),
+    PruneAudit(AuditPruned),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +73,8 @@ pub(crate) enum DecodeError {
 }
 
 macro_rules! kinds {
-    ($($variant:ident($inner:ty) = $kind:literal v $version:literal),* $(,)?) => {
+    ($($variant:ident($inner:ty) = $kind:literal v $version:literal $(from $old:ty = v $old_version:literal)?),*
+        $(,)?) => {
         impl Mutation {
             /// The number that stands for the kind in the log.
             pub(crate) fn kind(&self) -> u16 {
@@ -53,17 +83,25 @@ macro_rules! kinds {
 
             /// The version of the layout that [`Mutation::encode`] writes.
             pub(crate) fn version(&self) -> u16 {
-                match self { $(Mutation::$variant(_) => $version),* }
+                match self {
+                    Mutation::Append(appended) if appended.is_version_1() => 1,
+                    $(Mutation::$variant(_) => $version),*
+                }
             }
 
             pub(crate) fn encode(&self) -> Vec<u8> {
-                match self { $(Mutation::$variant(inner) => postcard::to_stdvec(inner)),* }
-                    .expect("records have no type that postcard cannot write")
+                match self {
+                    Mutation::Append(appended) if appended.is_version_1() => appended.encode_version_1(),
+                    $(Mutation::$variant(inner) => postcard::to_stdvec(inner)),*
+                }
+                .expect("records have no type that postcard cannot write")
             }
 
-            pub(crate) fn decode(kind: u16, version: u16, meta: &[u8]) -> Result<Mutation, DecodeError> {
+            /// Decodes a record; not what an audited one says was changed.
+            pub(crate) fn decode_unaudited(kind: u16, version: u16, meta: &[u8]) -> Result<Mutation, DecodeError> {
                 match (kind, version) {
-                    $(($kind, $version) => read::<$inner>(meta).map(Mutation::$variant),)*
+                    $(($kind, $version) => read::<$inner>(meta).map(Mutation::$variant),
+                    $(($kind, $old_version) => read::<$old>(meta).map(|old| Mutation::$variant(old.into())),)?)*
                     _ => Err(DecodeError::Newer),
                 }
             }
@@ -76,19 +114,53 @@ macro_rules! kinds {
 kinds! {
     Provision(Provisioned) = 1 v 1,
     SetVerifier(VerifierSet) = 2 v 1,
-    Append(Appended) = 16 v 1,
+    CreateAccount(AccountCreated) = 3 v 1,
+    SetAccountDetails(AccountDetailsSet) = 4 v 1,
+    RenameAccount(AccountRenamed) = 5 v 1,
+    DeleteAccount(AccountDeleted) = 6 v 1,
+    SetAppPassword(AppPasswordSet) = 7 v 1,
+    RemoveAppPassword(AppPasswordRemoved) = 8 v 1,
+    SetDomain(DomainSet) = 9 v 1,
+    RemoveDomain(DomainRemoved) = 10 v 1,
+    SetRole(RoleSet) = 11 v 1,
+    SetAliases(AliasesSet) = 12 v 1,
+    RemoveAliases(AliasesRemoved) = 13 v 1,
+    Append(Appended) = 16 v 2 from AppendedV1 = v 1,
     Flags(FlagsSet) = 17 v 1,
     Expunge(Expunged) = 18 v 1,
-    Copy(Copied) = 19 v 1,
+    Copy(Copied) = 19 v 2 from CopiedV1 = v 1,
     Relocate(Relocated) = 20 v 1,
     CreateMailbox(MailboxCreated) = 32 v 1,
     RenameMailboxes(MailboxesRenamed) = 33 v 1,
     DeleteMailbox(MailboxDeleted) = 34 v 1,
     Subscribe(Subscribed) = 35 v 1,
+    RenameInbox(InboxRenamed) = 36 v 1,
+    SetSpecialUses(SpecialUsesSet) = 37 v 1,
+    SetAcl(AclSet) = 38 v 1,
     Step(Stepped) = 48 v 1,
+    PruneVanished(VanishedPruned) = 50 v 1,
+    SettleQueue(QueueSettled) = 64 v 1,
+    HoldQueue(QueueHeld) = 65 v 1,
+    DropQueue(QueueDropped) = 66 v 1,
+    PruneTokens(TokensPruned) = 67 v 1,
+    SetSettings(SettingsSet) = 80 v 1,
+    Audit(Audited) = 81 v 1,
+    PruneAudit(AuditPruned) = 82 v 1,
 }
 
 impl Mutation {
+    /// Decodes a record, and what is in it: a kind that is not known is found here, not when it is applied.
+    pub(crate) fn decode(kind: u16, version: u16, meta: &[u8]) -> Result<Mutation, DecodeError> {
+        let mutation = Mutation::decode_unaudited(kind, version, meta)?;
+        if let Mutation::Audit(audited) = &mutation {
+            // One line of the trail is about one change.
+            if let Some(Mutation::Audit(_)) = audited.change()? {
+                return Err(DecodeError::Malformed);
+            }
+        }
+        Ok(mutation)
+    }
+
     /// The bodies that it tells of: their octets stand behind it in the batch, or in files.
     pub(crate) fn bodies(&self) -> &[BodyRecord] {
         match self {

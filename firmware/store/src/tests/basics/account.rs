@@ -159,7 +159,7 @@ fn d7_mailboxes_come_and_go_and_no_uidvalidity_is_given_twice() {
         );
     }
     assert!(matches!(rename("work", "x"), Err(StoreError::NoMailbox)));
-    assert!(matches!(rename("INBOX", "x"), Err(StoreError::IsInbox)));
+    assert!(matches!(rename("job", "INBOX"), Err(StoreError::IsInbox)));
 
     let inbox = mailbox(&view, U1, "INBOX");
     assert!(matches!(

@@ -196,7 +196,10 @@ impl Selected {
         if status.uid_next < self.uid_next || status.highest_modseq < self.modseq {
             return Err(format!("mailbox {id} went back to {status:?} from {self:?}"));
         }
-        for uid in view.vanished_since(id, self.modseq).map_err(text)? {
+        let crate::Vanished::Uids(vanished) = view.vanished_since(id, self.modseq).map_err(text)? else {
+            return Err(format!("mailbox {id} has forgotten what was expunged"));
+        };
+        for uid in vanished {
             self.messages.remove(&uid);
         }
         for entry in view.changed_since(id, self.modseq).map_err(text)? {

@@ -365,9 +365,7 @@ impl Oracle {
         let from = self.mailbox(asked.from)?;
         let to = self.mailbox(asked.to)?;
         let account = to.account;
-        if from.account != account {
-            return Err("NoMailbox");
-        }
+        let source = from.account;
         let uid_validity = UidValidity::new(to.uid_validity).unwrap();
         let asked_uids: BTreeSet<u32> = asked.uids.iter().map(|uid| uid.get()).collect();
         let copies: Vec<(u32, Message)> = asked_uids
@@ -376,18 +374,23 @@ impl Oracle {
             .collect();
         let mut uids = Vec::new();
         if !copies.is_empty() {
-            if !asked.is_move {
+            if !asked.is_move || source != account {
                 self.has_room(
                     account,
                     copies.iter().map(|(_, message)| message.size_octets).sum(),
                 )?;
             }
             let modseq = self.next_modseq(account);
+            let modseq_from = if source == account {
+                modseq
+            } else {
+                self.next_modseq(source)
+            };
             for (uid, message) in copies {
                 let new = self.mailbox_mut(asked.to)?.add(Message { modseq, ..message });
                 uids.push((Uid::new(uid).unwrap(), new));
                 if asked.is_move {
-                    self.mailbox_mut(asked.from)?.remove(uid, modseq);
+                    self.mailbox_mut(asked.from)?.remove(uid, modseq_from);
                 }
             }
         }
@@ -400,6 +403,14 @@ impl Oracle {
         let modseq = self.accounts.get(&account).ok_or("NoAccount")?.modseq;
         if self.by_name(account, asked.name.as_str()).is_some() {
             return Err("MailboxExists");
+        }
+        let is_used = |mailbox: &Mailbox| {
+            mailbox.account == account
+                && asked.special_use.is_some()
+                && mailbox.special_use == asked.special_use
+        };
+        if self.mailboxes.values().any(is_used) {
+            return Err("SpecialUseTaken");
         }
         let whole = asked.name.as_str();
         let ends = whole.match_indices('/').map(|(at, _)| at).chain([whole.len()]);
@@ -430,10 +441,12 @@ impl Oracle {
     /// RFC 9051 §6.3.6: those below it go along.
     fn rename(&mut self, asked: &RenameMailbox) -> Expected<()> {
         let (from, to) = (asked.from.as_str(), asked.to.as_str());
-        if asked.from.is_inbox() || asked.to.is_inbox() {
+        if asked.to.is_inbox() {
             return Err("IsInbox");
         }
-        self.by_name(asked.account, from).ok_or("NoMailbox")?;
+        if asked.from.is_inbox() {
+            return self.rename_inbox(asked);
+        }
         let moved: BTreeMap<MailboxId, String> = self
             .mailboxes
             .iter()
@@ -443,6 +456,9 @@ impl Oracle {
                 (rest.is_empty() || rest.starts_with('/')).then(|| (*id, format!("{to}{rest}")))
             })
             .collect();
+        if moved.is_empty() {
+            return Err("NoMailbox");
+        }
         let is_below_itself = to == from || to.strip_prefix(from).is_some_and(|rest| rest.starts_with('/'));
         let is_taken = |name: &String| {
             self.by_name(asked.account, name)
@@ -453,6 +469,30 @@ impl Oracle {
         }
         for (id, name) in moved {
             self.mailbox_mut(id)?.name = name;
+        }
+        Ok(())
+    }
+
+    /// RFC 9051 §6.3.6: its messages go to a new mailbox, and it stays.
+    fn rename_inbox(&mut self, asked: &RenameMailbox) -> Expected<()> {
+        let account = asked.account;
+        let inbox = self.by_name(account, asked.from.as_str()).ok_or("NoMailbox")?;
+        let to = self.create(&CreateMailbox {
+            account,
+            name: asked.to.clone(),
+            special_use: None,
+        })?;
+        let modseq = self.next_modseq(account);
+        let inbox = self.mailbox_mut(inbox)?;
+        let messages = std::mem::take(&mut inbox.messages);
+        inbox.vanished.extend(messages.keys());
+        inbox.modseq = modseq;
+        let uid_next = inbox.uid_next;
+        let to = self.mailbox_mut(to)?;
+        to.uid_next = uid_next;
+        for (uid, message) in messages {
+            to.modseq = modseq;
+            to.messages.insert(uid, Message { modseq, ..message });
         }
         Ok(())
     }
