@@ -77,6 +77,8 @@ pub(super) enum Work {
     Snapshot,
     Ballast,
     Scrub,
+    /// Make a block of words for searches.
+    Index,
 }
 
 pub(super) fn decide(figures: &Figures) -> Option<Work> {

@@ -37,6 +37,7 @@ use crate::index::{Tables, state};
 use crate::log::SEGMENTS;
 use crate::log::segment;
 use crate::request::{Checkpoint, Job, Pending, Request, SealSegment};
+use crate::search::index::index_next;
 use crate::shared::Shared;
 use crate::writer::queue::NotSent;
 use calendar::Calendar;
@@ -201,11 +202,18 @@ impl Keeper {
             Some(rewriting) => Some(Work::Rewrite(rewriting.segment)),
             None => decide(&figures),
         };
+        // Before all is verified, which takes long. Nothing depends on it, so that everything else comes first.
+        let may_index = matches!(work, None | Some(Work::Scrub));
+        let work = if may_index && index_next(&self.shared)? {
+            Some(Work::Index)
+        } else {
+            work
+        };
         let Some(work) = work else {
             return Ok(if waits { Done::Waits } else { Done::Nothing });
         };
         match &work {
-            Work::Unlink(_) => (),
+            Work::Unlink(_) | Work::Index => (),
             Work::Rewrite(segment) => self.rewrite(*segment, to_writer)?,
             Work::Seal => ask(SealSegment, to_writer)?,
             Work::Snapshot => {
