@@ -13,11 +13,11 @@ use std::time::Instant;
 use store::{Options, Storage, Store};
 
 pub(crate) fn of_10_kb(folder: &Path, table: &mut Table) -> Result<(), Failure> {
-    measure(folder, table, 10_000, 2_000)
+    measure(folder, table, 10_000, [400, 1_600, 3_200])
 }
 
 pub(crate) fn of_100_kb(folder: &Path, table: &mut Table) -> Result<(), Failure> {
-    measure(folder, table, 100_000, 500)
+    measure(folder, table, 100_000, [100, 400, 800])
 }
 
 #[derive(Clone, Copy)]
@@ -34,9 +34,9 @@ struct Measured {
 
 type Way = fn(&Path, Load<'_>) -> Result<Measured, Failure>;
 
-fn measure(folder: &Path, table: &mut Table, octets: usize, count: u64) -> Result<(), Failure> {
-    let messages: Vec<Vec<u8>> = (0..count).map(|number| message(number, octets)).collect();
-    for producers in [1, 8, 64] {
+fn measure(folder: &Path, table: &mut Table, octets: usize, counts: [u64; 3]) -> Result<(), Failure> {
+    for (producers, count) in [1, 8, 64].into_iter().zip(counts) {
+        let messages: Vec<Vec<u8>> = (0..count).map(|number| message(number, octets)).collect();
         let ways: [(&str, Way); 3] = [
             ("store", by_store),
             ("append, fdatasync", by_append),

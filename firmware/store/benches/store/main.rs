@@ -15,6 +15,7 @@ mod flags;
 mod large;
 mod message;
 mod opening;
+mod search;
 mod table;
 mod wait;
 
@@ -28,12 +29,13 @@ pub(crate) const ROUNDS: usize = 5;
 
 type Bench = fn(&Path, &mut Table) -> Result<(), Failure>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("deliveries of 10 KB", deliveries::of_10_kb),
     ("deliveries of 100 KB", deliveries::of_100_kb),
     ("large: 35 MB in", large::delivery),
     ("large: ranges of 64 KB out", large::ranges),
     ("flags of 50 000 messages", flags::of_50_000),
+    ("search in 10 000 messages", search::of_10_000),
     ("opening after a kill, 2 GB", opening::after_a_kill),
     ("opening without an index, 2 GB", opening::without_index),
 ];

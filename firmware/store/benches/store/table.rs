@@ -1,20 +1,24 @@
 //! The table that is printed.
 
 use crate::Failure;
-use std::io::{Write, stdout};
+use std::fmt::Write as _;
+use std::io::{Stdout, Write, stdout};
 use std::path::Path;
 
-pub(crate) struct Table;
+pub(crate) struct Table {
+    out: Stdout,
+}
 
 impl Table {
     pub(crate) fn new(folder: &Path) -> Result<Table, Failure> {
         let threads = std::thread::available_parallelism()?;
-        writeln!(stdout(), "on {}, {threads} processors", folder.display())?;
-        Ok(Table)
+        let mut out = stdout();
+        writeln!(out, "on {}, {threads} processors", folder.display())?;
+        Ok(Table { out })
     }
 
     pub(crate) fn heading(&mut self, name: &str) -> Result<(), Failure> {
-        Ok(writeln!(stdout(), "\n{name}")?)
+        Ok(writeln!(self.out, "\n{name}")?)
     }
 
     /// A figure of the store, and the same of something plain; `None`: there is nothing to compare it with.
@@ -29,8 +33,8 @@ impl Table {
         let mut line = format!("  {what:34} {figure:>9.digits$} {unit:14}");
         if let Some((name, than)) = baseline {
             let ratio = figure / than;
-            line += &format!(" {ratio:>6.2} times {name} ({than:.digits$})");
+            write!(line, " {ratio:>6.2} times {name} ({than:.digits$})")?;
         }
-        Ok(writeln!(stdout(), "{}", line.trim_end())?)
+        Ok(writeln!(self.out, "{}", line.trim_end())?)
     }
 }

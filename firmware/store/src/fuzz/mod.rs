@@ -107,15 +107,15 @@ fn batch(octets: &[u8]) {
         builder.push_encoded(kind, version, meta, std::iter::once(body));
         written.push((kind, version, meta));
     }
-    let mut sealed = builder.finish();
+    let mut batch = builder.finish();
     let mut has_changed = false;
     for (place, mask) in changes {
-        let place = place as usize % sealed.len();
-        sealed[place] ^= mask;
+        let place = place as usize % batch.len();
+        batch[place] ^= mask;
         has_changed |= mask != 0;
     }
-    let file = file(&sealed);
-    let found = batch::find(&*file, sealed.len() as u64, 1, 0, &IDENTITY, &sealer);
+    let file = file(&batch);
+    let found = batch::find(&*file, batch.len() as u64, 1, 0, &IDENTITY, &sealer);
     let Ok(FoundBatch::Batch(found)) = found else {
         assert!(has_changed, "what was sealed is found");
         return;

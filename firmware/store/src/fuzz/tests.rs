@@ -145,7 +145,9 @@ fn mutated(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 
 fn try_out(name: &str, inputs: usize) {
     let corpus = corpus(name);
-    corpus.iter().for_each(|octets| run(name, octets));
+    for octets in &corpus {
+        run(name, octets);
+    }
     let seed = first_seed();
     let mut dice = Dice(seed);
     for number in 0..inputs {

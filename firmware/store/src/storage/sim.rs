@@ -338,11 +338,7 @@ impl Disk {
         let mut random = || random(&mut state);
         // Sometimes nothing more got to the disk, sometimes all, mostly some.
         let survives_of_8 = [0, 1, 4, 7, 8][place(random() % 5)];
-        let piece_octets = if random().is_multiple_of(2) {
-            512
-        } else {
-            4096
-        };
+        let piece_octets = if random().is_multiple_of(2) { 512 } else { 4096 };
         let mut names = self.durable_names.clone();
         for (_, change) in &self.pending_names {
             if random() % 8 < survives_of_8 {
@@ -359,7 +355,9 @@ impl Disk {
         let mut files = BTreeMap::new();
         for (name, node) in names {
             let mut content = self.nodes[&node].durable.clone();
-            let last = under_way.filter(|(of, _)| *of == node).map(|(_, pending)| pending);
+            let last = under_way
+                .filter(|(of, _)| *of == node)
+                .map(|(_, pending)| pending);
             for pending in self.nodes[&node].pending.iter().chain(last) {
                 match pending {
                     Pending::Length(_) => {

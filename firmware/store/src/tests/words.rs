@@ -5,8 +5,8 @@ use super::*;
 use crate::StoreError;
 use crate::log::scan::Segments;
 use crate::log::seal::Sealer;
+use crate::storage::Storage;
 use crate::storage::sim::{Plan, Sim};
-use crate::storage::{File, Storage};
 
 const U1: AccountId = AccountId(1);
 const FIRST: &str = "log/0000000000000001";

@@ -355,7 +355,9 @@ impl Oracle {
         if !gone.is_empty() {
             let modseq = self.next_modseq(mailbox.account);
             let mailbox = self.mailbox_mut(asked.mailbox)?;
-            gone.iter().for_each(|uid| mailbox.remove(*uid, modseq));
+            for uid in &gone {
+                mailbox.remove(*uid, modseq);
+            }
         }
         Ok(gone.into_iter().filter_map(Uid::new).collect())
     }
