@@ -83,11 +83,14 @@ impl Request for Checkpoint {
     }
 }
 
-/// Ends the segment that is being filled: what was written before is in sealed segments when it is answered. Its
-/// record, which says nothing, is the first of the new one, so that the index has its place there.
-pub(crate) struct SealSegment;
+/// Writes a record that says nothing, so that there is a batch after the last.
+pub(crate) struct Mark {
+    /// The segment that is being filled is ended: what was written before is in sealed segments when this is answered, and
+    /// the index has its place in the new one.
+    pub(crate) begins_segment: bool,
+}
 
-impl Request for SealSegment {
+impl Request for Mark {
     type Reply = ();
 
     fn decide(&self, _tables: &Tables<'_>) -> Result<(Option<Mutation>, ()), StoreError> {
@@ -95,7 +98,7 @@ impl Request for SealSegment {
     }
 
     fn begins_segment(&self) -> bool {
-        true
+        self.begins_segment
     }
 }
 

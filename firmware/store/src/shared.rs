@@ -195,7 +195,10 @@ mod tests {
         let second = readers.end_generation();
         assert!(!readers.have_ended(first));
         drop(young);
-        assert!(!readers.have_ended(second), "one of the generation before still reads");
+        assert!(
+            !readers.have_ended(second),
+            "one of the generation before still reads"
+        );
         drop(old);
         assert!(readers.have_ended(first));
         assert!(readers.have_ended(second));

@@ -70,7 +70,9 @@ impl IndexFile {
     /// Writes, if need be with the room of the ballast.
     fn write_now(&self, octets: &[u8], offset: u64) -> io::Result<()> {
         match self.file.write_all_at(octets, offset) {
-            Err(error) if is_full(&error) && self.space.as_ref().is_some_and(|space| space.release_ballast()) => {
+            Err(error)
+                if is_full(&error) && self.space.as_ref().is_some_and(|space| space.release_ballast()) =>
+            {
                 self.file.write_all_at(octets, offset)
             }
             result => result,

@@ -172,8 +172,8 @@ impl Figures {
             .filter(|segment| segment.ends_before > self.newest)
             .map(|segment| segment.octets)
             .sum();
-        let behind_max =
-            (LOG_BEHIND_SNAPSHOTS_MAX * self.snapshot_octets).clamp(self.segment_octets, LOG_BEHIND_OCTETS_MAX);
+        let behind_max = (LOG_BEHIND_SNAPSHOTS_MAX * self.snapshot_octets)
+            .clamp(self.segment_octets, LOG_BEHIND_OCTETS_MAX);
         dead > (2 * self.segment_octets).max(live / 4)
             || (self.is_low && dead > 2 * self.snapshot_octets)
             || (dead > 0 && snapshot_age_seconds >= SNAPSHOT_SECONDS_MAX)
@@ -224,6 +224,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "the calls are read more easily")]
     fn check(figures: &Figures, expected: Option<Work>) {
         assert_eq!(decide(figures), expected, "{figures:#?}");
     }
@@ -256,8 +257,14 @@ mod tests {
     fn d45_what_is_dead_for_sixty_days_is_rewritten_whatever_is_live() {
         check(&figures(&[(99, Some(59)), (10, None)]), None);
         check(&figures(&[(99, Some(60)), (10, None)]), Some(Work::Rewrite(1)));
-        check(&figures(&[(99, Some(60)), (0, None), (1, None)]), Some(Work::Unlink(vec![2])));
-        check(&figures(&[(99, Some(60)), (1, None), (1, None)]), Some(Work::Rewrite(1)));
+        check(
+            &figures(&[(99, Some(60)), (0, None), (1, None)]),
+            Some(Work::Unlink(vec![2])),
+        );
+        check(
+            &figures(&[(99, Some(60)), (1, None), (1, None)]),
+            Some(Work::Rewrite(1)),
+        );
     }
 
     #[test]
@@ -300,7 +307,13 @@ mod tests {
     #[test]
     fn a_snapshot_is_made_for_what_it_lets_free() {
         // 4 × 64 MiB, half dead: 128 MiB are two segments, and one octet more is more.
-        let mut dead = figures(&[(50, Some(1)), (50, Some(1)), (50, Some(1)), (50, Some(1)), (100, None)]);
+        let mut dead = figures(&[
+            (50, Some(1)),
+            (50, Some(1)),
+            (50, Some(1)),
+            (50, Some(1)),
+            (100, None),
+        ]);
         dead.covered = 0;
         check(&dead, None);
         dead.segments[3].live_octets -= 1;

@@ -95,7 +95,9 @@ struct State {
 
 impl Findings {
     fn change<T: Default>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        self.state.lock().map_or_else(|_| T::default(), |mut state| change(&mut state))
+        self.state
+            .lock()
+            .map_or_else(|_| T::default(), |mut state| change(&mut state))
     }
 
     pub(super) fn looked(&self, figures: &Figures, scrub_ended: u64) {

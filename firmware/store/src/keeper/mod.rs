@@ -26,8 +26,8 @@ mod snapshots;
 mod tests;
 mod wakes;
 
-pub(crate) use findings::{Findings, health};
 pub use findings::{DamagedMessage, Health};
+pub(crate) use findings::{Findings, health};
 pub(crate) use wakes::Wakes;
 
 use crate::Options;
@@ -36,7 +36,7 @@ use crate::index::rows;
 use crate::index::{Tables, state};
 use crate::log::SEGMENTS;
 use crate::log::segment;
-use crate::request::{Checkpoint, Job, Pending, Request, SealSegment};
+use crate::request::{Checkpoint, Job, Mark, Pending, Request};
 use crate::search::index::index_next;
 use crate::shared::Shared;
 use crate::writer::queue::NotSent;
@@ -161,7 +161,10 @@ impl Keeper {
         };
         let rest = worked * (100 - percent) / percent;
         if matches!(done, Some(Done::Work(Work::Scrub))) {
-            rest.max(scrub::rest(self.options.scrub_interval, self.shared.findings.log_octets()))
+            rest.max(scrub::rest(
+                self.options.scrub_interval,
+                self.shared.findings.log_octets(),
+            ))
         } else {
             rest
         }
@@ -215,8 +218,17 @@ impl Keeper {
         match &work {
             Work::Unlink(_) | Work::Index => (),
             Work::Rewrite(segment) => self.rewrite(*segment, to_writer)?,
-            Work::Seal => ask(SealSegment, to_writer)?,
+            Work::Seal => ask(Mark { begins_segment: true }, to_writer)?,
             Work::Snapshot => {
+                if figures.newest == figures.batch {
+                    // A second one of the same batch would cover no more.
+                    ask(
+                        Mark {
+                            begins_segment: false,
+                        },
+                        to_writer,
+                    )?;
+                }
                 snapshots::make(&self.shared)?;
                 self.count(&[(key::SNAPSHOT_AT, figures.age_seconds)])?;
                 self.shared.findings.snapshot_made();
@@ -284,7 +296,10 @@ impl Keeper {
         let wall_seconds = u64::try_from((self.options.clock)().0).unwrap_or_default();
         calendar.advance(open_seconds - self.counted_seconds, wall_seconds);
         self.counted_seconds = open_seconds;
-        let active = self.shared.active_segment.load(std::sync::atomic::Ordering::Acquire);
+        let active = self
+            .shared
+            .active_segment
+            .load(std::sync::atomic::Ordering::Acquire);
         let active_since = if active == active_before {
             active_since
         } else {
@@ -376,7 +391,10 @@ impl Keeper {
             }
         }
         if removed > 0 {
-            shared.storage.sync_folder(SEGMENTS).map_err(StoreError::io(SEGMENTS))?;
+            shared
+                .storage
+                .sync_folder(SEGMENTS)
+                .map_err(StoreError::io(SEGMENTS))?;
             shared.space.freed();
             shared.findings.removed(removed);
         }

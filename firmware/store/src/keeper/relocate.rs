@@ -90,19 +90,16 @@ impl Rewriting {
             if row.home != self.segment {
                 continue;
             }
-            match self.stored(&row) {
-                Ok(stored) => {
-                    octets += stored.len() as u64;
-                    if !is_as_written(&row, &stored, &shared.sealer) {
-                        piece.damaged.push((id, row.clone()));
-                    }
-                    bodies.push(Moving { id, row, stored });
-                }
-                Err(_) => {
-                    self.is_unreadable = true;
-                    piece.damaged.push((id, row));
-                }
+            let Ok(stored) = self.stored(&row) else {
+                self.is_unreadable = true;
+                piece.damaged.push((id, row));
+                continue;
+            };
+            octets += stored.len() as u64;
+            if !is_as_written(&row, &stored, &shared.sealer) {
+                piece.damaged.push((id, row.clone()));
             }
+            bodies.push(Moving { id, row, stored });
         }
         piece.is_unreadable = self.is_unreadable;
         piece.is_last = self.bodies.is_empty() && (self.is_index_asked || self.is_unreadable);

@@ -95,7 +95,9 @@ impl Scrub {
         let active = shared.active_segment.load(Ordering::Acquire);
         let names = shared.storage.list(SEGMENTS).map_err(StoreError::io(SEGMENTS))?;
         let numbers = names.iter().filter_map(|name| segment::number(name));
-        Ok(numbers.filter(|number| *number >= self.segment && *number != active).min())
+        Ok(numbers
+            .filter(|number| *number >= self.segment && *number != active)
+            .min())
     }
 
     /// Reads batches of a segment. Gives the octets read.
@@ -127,7 +129,12 @@ impl Scrub {
                 }
                 Ok(_) => at += BLOCK_OCTETS,
                 Err(error) => {
-                    self.damaged(shared, self.offset, octets, &format!("it cannot be read ({error})"))?;
+                    self.damaged(
+                        shared,
+                        self.offset,
+                        octets,
+                        &format!("it cannot be read ({error})"),
+                    )?;
                     break;
                 }
             }
@@ -143,7 +150,11 @@ impl Scrub {
     /// The end of a segment is no batch: it never was one, unless the next segment says that some are missing.
     fn end(&self, shared: &Shared, octets: u64) -> Result<(), StoreError> {
         let name = segment::name(self.segment + 1);
-        let next = shared.storage.open(&name).ok().map(|file| Header::read(&*file, &name));
+        let next = shared
+            .storage
+            .open(&name)
+            .ok()
+            .map(|file| Header::read(&*file, &name));
         if let Some(Ok(Found::Header(header))) = next
             && self.batch > 0
             && header.first_batch > self.batch + 1

@@ -37,12 +37,17 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Looks at all segments. Those that are new, or have changed, are noted with their age.
-    pub(super) fn look(&mut self, shared: &Shared, age_seconds: u64) -> Result<Vec<SegmentFigures>, StoreError> {
+    pub(super) fn look(
+        &mut self,
+        shared: &Shared,
+        age_seconds: u64,
+    ) -> Result<Vec<SegmentFigures>, StoreError> {
         let tables = shared.read()?;
         let names = shared.storage.list(SEGMENTS).map_err(StoreError::io(SEGMENTS))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
         numbers.sort_unstable();
-        self.known.retain(|number, _| numbers.binary_search(number).is_ok());
+        self.known
+            .retain(|number, _| numbers.binary_search(number).is_ok());
         for number in &numbers {
             if !self.known.contains_key(number) {
                 let known = read_header(shared, *number)?;
@@ -68,7 +73,13 @@ impl Segments {
             let (_, mut dead_since, is_unreadable) = before.unwrap_or_default();
             // What is being filled grows and shrinks: it is looked at when it is sealed.
             if !is_active {
-                self.known.insert(number, Known { first_batch, octets: Some(octets) });
+                self.known.insert(
+                    number,
+                    Known {
+                        first_batch,
+                        octets: Some(octets),
+                    },
+                );
                 if dead_since.is_none() {
                     let is_dead = match before {
                         Some((live_before, ..)) => live_octets < live_before,

@@ -49,7 +49,10 @@ impl Ballast {
             return false;
         }
         match storage.remove(BALLAST) {
-            Ok(()) => tracing::warn!(octets = *octets, "the disk is full; the store gives up its ballast"),
+            Ok(()) => tracing::warn!(
+                octets = *octets,
+                "the disk is full; the store gives up its ballast"
+            ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
             Err(error) => {
                 tracing::warn!(%error, "the store cannot give up its ballast");

@@ -4,8 +4,8 @@
 mod ballast;
 
 use crate::storage::Storage;
-use ballast::Ballast;
 pub(crate) use ballast::BALLAST;
+use ballast::Ballast;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -186,17 +186,21 @@ impl Writer {
     fn write_without_mail(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         let (mut mail, mut others): (Vec<_>, Vec<_>) =
             std::mem::take(jobs).into_iter().partition(|job| job.needs_room());
-        mail.iter_mut().for_each(|job| job.fail(StoreError::Full));
+        for job in &mut mail {
+            job.fail(StoreError::Full);
+        }
         self.shared.wakes.wake();
-        if !others.is_empty() {
-            self.shared.space.release_ballast();
-            match self.write(&mut others) {
-                Ok(()) => (),
-                // Also those that were refused, or had nothing to do: they may have been so because of
-                // one before them that has not happened.
-                Err(Failure::Full) => others.iter_mut().for_each(|job| job.fail(StoreError::Full)),
-                Err(Failure::Unknown(error)) => self.stop(&error),
-            }
+        let has_room = !others.is_empty() && self.shared.space.release_ballast();
+        match if has_room {
+            self.write(&mut others)
+        } else {
+            Err(Failure::Full)
+        } {
+            Ok(()) => (),
+            // Also those that were refused, or had nothing to do: they may have been so because of
+            // one before them that has not happened.
+            Err(Failure::Full) => others.iter_mut().for_each(|job| job.fail(StoreError::Full)),
+            Err(Failure::Unknown(error)) => self.stop(&error),
         }
         jobs.append(&mut mail);
         jobs.append(&mut others);
@@ -374,7 +378,9 @@ impl Writer {
     /// Whether a checkpoint would find the room that it needs. redb takes a sync that fails for the end.
     fn has_room_for_checkpoint(&self) -> bool {
         let octets = CHECKPOINT_OCTETS_MIN + CHECKPOINT_OCTETS_PER_LOG_OCTET * self.log_octets_since;
-        self.shared.space.has_room_for(octets.min(self.checkpoint_octets_max))
+        self.shared
+            .space
+            .has_room_for(octets.min(self.checkpoint_octets_max))
             && self.shared.index_file.held_octets() == 0
     }
 }
