@@ -1,6 +1,7 @@
 //! What a client can ask for.
 
-use mail::{Flags, InternalDate, MailboxName, MailboxNameError, Secret, Uid};
+use mail::{Flags, InternalDate, MailboxName, MailboxNameError, Secret};
+use std::ops::RangeInclusive;
 
 /// A command with its tag.
 #[derive(Debug)]
@@ -170,9 +171,8 @@ impl UidRanges {
         UidRanges(ranges)
     }
 
-    pub(crate) fn contains(&self, uid: Uid) -> bool {
-        let behind = self.0.partition_point(|(from, _)| *from <= uid.get());
-        behind > 0 && uid.get() <= self.0[behind - 1].1
+    pub(crate) fn inclusive(&self) -> Vec<RangeInclusive<u32>> {
+        self.0.iter().map(|(from, to)| *from..=*to).collect()
     }
 }
 
@@ -242,8 +242,6 @@ pub(crate) enum SearchKey {
     Never,
     Sequence(Set),
     Uid(Set),
-    /// What the former are once the mailbox is known.
-    Among(UidRanges),
     /// The day of the INTERNALDATE, as (year, month, day).
     Internal(DayIs, (i16, i8, i8)),
     /// The day of the Date field.
@@ -282,13 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_is_found_in_its_range_and_nowhere_else() {
+    fn ranges_are_told_in_order() {
         let ranges = UidRanges::new([(5, 6), (2, 2), (9, 11)].into_iter());
-        let found: Vec<u32> = (1..=12)
-            .filter(|uid| Uid::new(*uid).is_some_and(|uid| ranges.contains(uid)))
-            .collect();
-        assert_eq!(found, [2, 5, 6, 9, 10, 11]);
-        let none = UidRanges::new(std::iter::empty());
-        assert!(Uid::new(1).is_some_and(|uid| !none.contains(uid)));
+        assert_eq!(ranges.inclusive(), [2..=2, 5..=6, 9..=11]);
+        assert_eq!(UidRanges::new(std::iter::empty()).inclusive(), []);
     }
 }

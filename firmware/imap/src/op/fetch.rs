@@ -8,7 +8,6 @@ use crate::selected::Selected;
 use crate::structure::{write_body, write_envelope};
 use mail::{Flags, Structure, SystemFlags, Uid};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use store::{FlagChange, Message, StoreError, View};
 
 /// How many messages get `\Seen` at once. All of a FETCH together would be marked although the connection
@@ -238,7 +237,7 @@ impl Response<'_> {
         if let Some(structure) = self.structure.take() {
             return Ok(structure);
         }
-        structure(self.view, &self.message)
+        Ok(self.view.parsed_structure(&self.message)?)
     }
 
     fn named_section(&mut self, name: &str, text: SectionText) -> Result<(), Failure> {
@@ -280,16 +279,4 @@ impl Response<'_> {
         }
         Ok(())
     }
-}
-
-/// What a message is made of, by the index. Of what another version of the firmware wrote there nothing is
-/// understood; the message is looked at again then, one at a time, because it is in memory meanwhile.
-pub(super) fn structure(view: &View, message: &Message) -> Result<Structure, Failure> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if let Some(structure) = Structure::decode(&view.structure(message)?) {
-        return Ok(structure);
-    }
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let octets = view.body(message)?.read_to_vec()?;
-    Ok(Structure::parse(&octets[message.prefix().len()..]))
 }
