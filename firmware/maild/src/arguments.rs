@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+
+use crate::tool::{self, Tool};
 use tracing::Level;
 
 /// What `--help` prints.
@@ -11,7 +13,21 @@ The mail process of the box.
   maild --data DIR [options]       run on this computer, with sockets of its own
   maild --handoff [--data DIR]     run in the box: init is at the other end of standard input (/data/mail)
   maild log DIR                    print the log that was kept in DIR
+  maild check DIR                  read every octet of the mail in DIR and verify it
+  maild rebuild DIR                make the index in DIR anew from the log
+  maild export DIR TO [options]    write mail into the folder TO: ACCOUNT/ as Maildir++, or ACCOUNT/MAILBOX.mbox
+  maild import DIR FROM --account ADDRESS [--mailbox NAME]
+                                   take mail from FROM: an mbox, a Maildir with its folders, or a folder of *.mbox
   maild --help
+
+DIR is the folder of the data, on a computer or on the card of a box; check, rebuild, export and import want that no maild
+runs there. They end with 0 if all is well, 1 if it could not be done, 2 if the command line makes no sense, 3 if it was
+done and something was found or left out, which is told. Export and import go on where they were cut.
+
+Options of export:
+  --account ADDRESS                that account only
+  --mailbox NAME                   that mailbox of it only
+  --format FORMAT                  maildir or mbox (maildir)
 
 Options of --data:
   --listen ADDRESS                 the address to listen on (127.0.0.1)
@@ -24,7 +40,7 @@ DIR/ca.pem is the certificate that clients have to trust. SIGTERM and Ctrl-C sto
 ";
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
     /// Run in the box.
@@ -38,6 +54,8 @@ pub(crate) enum Command {
     Log {
         data: PathBuf,
     },
+    /// Do something with a store that nobody serves.
+    Tool(Tool),
 }
 
 /// How to run on a computer.
@@ -73,6 +91,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             return match arguments.next() {
                 None => Ok(Command::Log { data: data.into() }),
                 Some(more) => Err(format!("behind the folder of the log there is {more:?} too much")),
+            };
+        }
+        if data.is_none() && matches!(argument.as_str(), "check" | "rebuild" | "export" | "import") {
+            return match tool::parse(&argument, arguments) {
+                Ok(Some(tool)) => Ok(Command::Tool(tool)),
+                Ok(None) => Ok(Command::Help),
+                Err(sentence) => Err(sentence),
             };
         }
         // `--data DIR` and `--data=DIR`.
@@ -180,6 +205,16 @@ mod tests {
         assert_eq!(parsed("--handoff"), Ok(handoff("/data/mail")));
         assert_eq!(parsed("--handoff --data x"), Ok(handoff("x")));
         assert_eq!(parsed("--data x --help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn a_tool_comes_first_and_has_options_of_its_own() {
+        let data = PathBuf::from("x");
+        assert_eq!(parsed("check x"), Ok(Command::Tool(Tool::Check { data })));
+        assert_eq!(parsed("export --help"), Ok(Command::Help));
+        assert!(refused("import x y").contains("--account ADDRESS"));
+        assert!(refused("rebuild x --port-base 0").contains("rebuild has no option"));
+        assert!(refused("--data x check").contains("there is no option \"check\""));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod sandbox;
 mod self_test;
 mod services;
 mod settings;
+mod tool;
 mod trouble;
 
 use arguments::Command;
@@ -66,6 +67,7 @@ fn with(beside: impl FnOnce(&Handle)) -> ExitCode {
             })
         }
         Ok(Command::Log { data }) => return print_log(&data),
+        Ok(Command::Tool(tool)) => return tool::run(&tool),
         Err(sentence) => {
             eprintln!("maild: {}", log::printable(&sentence));
             return ExitCode::from(EXIT_ARGUMENTS);
