@@ -17,7 +17,7 @@ pub(crate) struct Search {
     keys: Vec<SearchKey>,
     pub(crate) is_uid: bool,
     /// Made when the mailbox is at hand.
-    search: Option<store::Search>,
+    running: Option<Box<store::Search>>,
 }
 
 impl Search {
@@ -25,7 +25,7 @@ impl Search {
         Search {
             keys,
             is_uid,
-            search: None,
+            running: None,
         }
     }
 
@@ -35,7 +35,7 @@ impl Search {
         view: &View,
         out: &mut Vec<Piece>,
     ) -> Result<Next, Failure> {
-        let search = match &mut self.search {
+        let search = match &mut self.running {
             Some(search) => search,
             none => {
                 if self.keys.iter().map(reading_keys).sum::<usize>() > READING_KEYS_MAX {
@@ -43,7 +43,7 @@ impl Search {
                 }
                 let criterion = and(&self.keys, selected)?;
                 let uids = selected.uids().to_vec();
-                none.insert(store::Search::new(selected.mailbox, uids, &criterion))
+                none.insert(Box::new(store::Search::new(selected.mailbox, uids, &criterion)))
             }
         };
         if !search.step(view)? {
