@@ -184,6 +184,11 @@ fn store_completion(error: &StoreError) -> Completion {
         | StoreError::InUse
         | StoreError::Newer { .. }
         | StoreError::LogMissing { .. }
+        | StoreError::LogIncomplete { .. }
+        | StoreError::RestoreUnfinished
+        | StoreError::NoBackup
+        | StoreError::NotEmpty
+        | StoreError::BackupName
         | StoreError::LogUnreadable
         | StoreError::AlreadyClaimed
         | StoreError::UnknownDomain(_)

@@ -17,6 +17,7 @@ use crate::open::{Opened, found_index};
 use crate::replay::Replay;
 use crate::self_test::SELF_TEST;
 use crate::shared::Shared;
+use crate::snapshot::{self, Restore};
 use mail::{AccountId, Flags, MailboxId, ModSeq, SystemFlags, Uid};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::collections::{BTreeMap, BTreeSet};
@@ -396,17 +397,35 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
             .create_with_backend(Backend(IndexFile::new(file, None)))?;
         found_index(&database, &identity)?;
         let mut opened = Opened::default();
+        let last_batch = rows::counter(&tables.state, state::BATCH)?;
+        let mut position = Position::default();
+        // As much of the log as there is; what was before it is in a snapshot.
+        if segments.missing_before_last().is_some() {
+            let mut restore = Restore {
+                storage,
+                segments: &segments,
+                identity: &identity,
+                sealer: &shared.sealer,
+                database: &database,
+                last_batch,
+                opened: &mut opened,
+            };
+            position = restore.run()?;
+        }
         let mut replay = Replay {
             segments: &segments,
             database: &database,
             sealer: &shared.sealer,
-            position: Position::default(),
-            last_batch: rows::counter(&tables.state, state::BATCH)?,
+            position,
+            last_batch,
             opened: &mut opened,
             lost_up_to: None,
             last: None,
         };
         replay.run()?;
+        if opened.snapshot.is_some() {
+            opened.damage.extend(snapshot::contain(&database)?);
+        }
         for damage in opened.damage {
             checked.expect(false, || damage.to_string());
         }
@@ -430,6 +449,11 @@ fn check_log(shared: &Shared, tables: &ReadTables, checked: &mut Checked) -> Res
         Ok(())
     };
     let compared = compare();
+    for kept in snapshot::kept(shared) {
+        if let Some(reason) = snapshot::verify(shared, &kept.name)? {
+            checked.expect(false, || format!("{}: {reason}", kept.name));
+        }
+    }
     storage.remove(COMPARED).map_err(StoreError::io(COMPARED))?;
     compared
 }

@@ -61,6 +61,26 @@ pub enum StoreError {
         /// What was found instead.
         found: &'static str,
     },
+    /// The index is to be made anew, there is no snapshot of it, and the log has a gap.
+    #[error(
+        "the index is to be made anew, but {missing} is not there, and no snapshot can be read; put the folders log and snapshots back as they were, or restore from a backup"
+    )]
+    LogIncomplete {
+        /// The first segment that is not there.
+        missing: String,
+    },
+    /// A restore was cut short.
+    #[error("a backup was being restored to this folder, and not all of it is here; restore it again")]
+    RestoreUnfinished,
+    /// A restore found no backup.
+    #[error("there is no backup in that folder: it has no folder log with segments")]
+    NoBackup,
+    /// A restore was to write to a folder with something in it.
+    #[error("the folder to restore to is not empty; nothing was changed")]
+    NotEmpty,
+    /// A backup cannot have this name.
+    #[error("a backup is named by letters, digits and hyphens, and by each name there is one")]
+    BackupName,
     /// No segment has a readable header.
     #[error(
         "log: no segment has a readable header, so nothing in them can be verified; restore from a backup"
@@ -230,6 +250,11 @@ impl StoreError {
             | StoreError::Gone
             | StoreError::Newer { .. }
             | StoreError::LogMissing { .. }
+            | StoreError::LogIncomplete { .. }
+            | StoreError::RestoreUnfinished
+            | StoreError::NoBackup
+            | StoreError::NotEmpty
+            | StoreError::BackupName
             | StoreError::LogUnreadable
             | StoreError::TooLarge { .. }
             | StoreError::UidsExhausted
@@ -267,6 +292,11 @@ impl StoreError {
             | StoreError::InUse
             | StoreError::Newer { .. }
             | StoreError::LogMissing { .. }
+            | StoreError::LogIncomplete { .. }
+            | StoreError::RestoreUnfinished
+            | StoreError::NoBackup
+            | StoreError::NotEmpty
+            | StoreError::BackupName
             | StoreError::LogUnreadable
             | StoreError::Stopped { .. }
             | StoreError::Closed

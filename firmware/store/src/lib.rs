@@ -4,6 +4,7 @@ mod account;
 mod acl;
 mod admin;
 mod administer;
+mod backup;
 mod changes;
 mod check;
 mod error;
@@ -19,9 +20,11 @@ mod open;
 mod queue;
 mod replay;
 mod request;
+mod restore;
 mod search;
 mod self_test;
 mod shared;
+mod snapshot;
 mod sort;
 mod space;
 mod storage;
@@ -42,6 +45,7 @@ pub use admin::{
     HostedDomain, Page, REDIRECT_TARGETS_MAX, RemoveAliases, RemoveAppPassword, RemoveDomain, RenameAccount,
     SETTING_OCTETS_MAX, SetAliases, SetRole, SetSettings, SettingName,
 };
+pub use backup::Backup;
 pub use changes::Watch;
 pub use check::{Checked, Flaw};
 pub use error::StoreError;
@@ -64,8 +68,9 @@ pub use queue::{
     QUEUE_RECIPIENTS_MAX, QueueEntry, Recipient, RetryQueue, Settle, SettleQueue, Token,
 };
 pub use replay::Damage;
-pub use self_test::{SELF_TEST, Sampled};
+pub use restore::restore;
 pub use search::{Criterion, Day, DayIs, Search};
+pub use self_test::{SELF_TEST, Sampled};
 pub use sort::Sorting;
 pub use space::Space;
 #[cfg(any(test, feature = "testing"))]
@@ -78,7 +83,7 @@ pub use view::{Entry, Message, View};
 use account::SetVerifier;
 use keeper::Keeper;
 use mail::{AccountId, MailboxId, Timestamp, Uid};
-use request::{Pending, Pulse, Request};
+use request::{Job, Pending, Pulse, Request};
 use self_test::{CloseSelfTest, OpenSelfTest};
 use shared::Shared;
 use std::path::Path;
@@ -86,6 +91,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use writer::queue::NotSent;
 
 /// How a store is to be run. The defaults are those of the box.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +276,46 @@ impl Store {
         keeper.keep(&mut |job| keeper::send(shared, job))
     }
 
+    /// Writes down what the index holds that bodies cannot give, so that it can be made anew without all of the log.
+    /// Durable when it returns `Ok` with the octets it took. It may take a while; the store goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there is no room for it.
+    pub fn make_snapshot(&self) -> Result<u64, StoreError> {
+        Ok(snapshot::make(&self.handle.shared)?.octets)
+    }
+
+    /// Makes a backup: a folder of links to all that the store is now, to be copied away and given to [`restore`]. The store
+    /// goes on; what is deleted meanwhile keeps its room until [`Store::drop_backup`], for a day at most, and not when the
+    /// disk is low. It does not outlive this process. Blocks as long as making a snapshot does.
+    ///
+    /// # Errors
+    /// [`StoreError::BackupName`] when `name` is not of letters, digits and hyphens, or there is one of this name;
+    /// [`StoreError::Full`] when the disk is low. Nothing is left of it then.
+    pub fn backup(&self, name: &str) -> Result<Backup, StoreError> {
+        let shared = &self.handle.shared;
+        backup::make(shared, name, || {
+            let (to, reply) = oneshot::channel();
+            let seal = backup::SealAndLook {
+                shared: Arc::clone(shared),
+            };
+            let mut job: Box<dyn Job> = Box::new(Pending::new(seal, to));
+            while let Err(error) = shared.queue.try_send(job) {
+                job = match error {
+                    NotSent::NoRoom(job) => job,
+                    NotSent::Closed => return Err(StoreError::Closed),
+                };
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            reply.blocking_recv().unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
+    /// Removes the links of a backup that was copied, or is not wanted.
+    pub fn drop_backup(&self, name: &str) -> Result<(), StoreError> {
+        backup::drop_backup(&self.handle.shared, name)
+    }
+
     /// Recomputes every invariant from nothing and says which do not hold. Reads all there is.
     pub fn check(&self) -> Result<Checked, StoreError> {
         check::check(&self.handle.shared)
@@ -372,7 +418,11 @@ impl Handle {
     fn close(&self) {
         // First, for it waits for answers of the writer.
         self.shared.wakes.end();
-        let keeper = self.keeper_thread.lock().ok().and_then(|mut thread| thread.take());
+        let keeper = self
+            .keeper_thread
+            .lock()
+            .ok()
+            .and_then(|mut thread| thread.take());
         if keeper.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the store's keeper panicked");
         }

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::Options;
+use crate::backup::{self, Backups};
 use crate::changes::Changes;
 use crate::check;
 use crate::error::StoreError;
@@ -20,7 +21,9 @@ use crate::log::segment::{self, Header};
 use crate::log::{BLOCK_OCTETS, BODIES, SEGMENTS, next_block};
 use crate::replay::{Damage, Replay, copy_tail};
 use crate::request::{Pending, Request};
+use crate::restore::{RESTORED, RESTORING, StepForRestored};
 use crate::shared::{OpenSegments, Readers, Shared};
+use crate::snapshot::{self, Restore, SNAPSHOTS};
 use crate::space::SpaceWatch;
 use crate::storage::Storage;
 use crate::writer::queue::Queue;
@@ -39,6 +42,8 @@ pub struct Opened {
     pub is_new: bool,
     /// The index was made anew from the log, and why.
     pub index_rebuilt: Option<String>,
+    /// The snapshot that an index made anew began with; `None`: it was made from all of the log.
+    pub snapshot: Option<String>,
     /// Batches that the index did not have yet.
     pub batches_replayed: u64,
     /// Whether the last batch was copied to a new segment, since it may not have been durable.
@@ -62,11 +67,14 @@ pub(crate) struct Ready {
 
 /// Opens the store in `storage`. An index that fails on the way is made anew, once.
 pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready, StoreError> {
-    for folder in [SEGMENTS, BODIES] {
+    for folder in [SEGMENTS, BODIES, SNAPSHOTS] {
         storage.create_folder(folder).map_err(StoreError::io(folder))?;
     }
     // Also when they are there: who made them may have ended before this.
     storage.sync_folder("").map_err(StoreError::io(""))?;
+    if has(&*storage, RESTORING)? {
+        return Err(StoreError::RestoreUnfinished);
+    }
     // redb panics at some damage, and sees most of it only when it comes upon it.
     let first = || attempt(Arc::clone(&storage), options, None);
     let doubt = match std::panic::catch_unwind(AssertUnwindSafe(first)) {
@@ -81,20 +89,38 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: &Options) -> Result<Ready
 /// Opens the store, with an index made anew if there is a `doubt` about the one that is there.
 fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) -> Result<Ready, StoreError> {
     let mut opened = Opened::default();
-    // What was being made when the power went: a segment, or the index of a check.
+    // What was being made when the power went: a segment, a snapshot, or the index of a check.
     remove_if_there(&*storage, SEGMENTS, segment::UNFINISHED)?;
+    remove_if_there(&*storage, SNAPSHOTS, snapshot::UNFINISHED)?;
     remove_if_there(&*storage, "", check::COMPARED)?;
+    backup::sweep(&*storage)?;
     let (space, segment_octets) = space(&storage, options)?;
     let (segments, identity) = find_log(&storage, &mut opened)?;
-    let (database, index_file, position) =
+    let sealer = Sealer::new(&identity);
+    let (database, index_file, mut position) =
         open_index(&storage, &space, &identity, options, doubt, &mut opened)?;
+    if opened.index_rebuilt.is_some() {
+        let mut restore = Restore {
+            storage: &*storage,
+            segments: &segments,
+            identity: &identity,
+            sealer: &sealer,
+            database: &database,
+            last_batch: u64::MAX,
+            opened: &mut opened,
+        };
+        position = restore.run()?;
+    }
     compare_ends(&segments, position, &mut opened);
     let Replayed { log, lost_up_to } =
         bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
+    if opened.snapshot.is_some() {
+        opened.damage.extend(snapshot::contain(&database)?);
+    }
 
     let database = Arc::new(database);
     let next_file = next_body_file(&*storage, &database)?;
-    if !opened.damage.is_empty() {
+    if opened.damage.iter().any(Damage::is_of_log) {
         let has_lost_records = opened.damage.iter().any(Damage::has_lost_records);
         let next_segment = has_lost_records.then_some(log.next_segment);
         keep_files(&database, next_file, next_segment)?;
@@ -102,8 +128,9 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     sweep(&*storage, &database, &mut opened)?;
     let durable = checkpoint(&database)?;
     remove_if_there(&*storage, "", index::SUSPECT)?;
+    // Not before the index is durable: one of them may be all there is.
+    let snapshots = snapshot::find(&*storage, &identity, &sealer, &opened)?;
 
-    let sealer = Sealer::new(&identity);
     let bodies = Bodies::new(
         Arc::clone(&storage),
         sealer.clone(),
@@ -120,6 +147,8 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
         durable: Mutex::new(durable),
         active_segment: AtomicU64::new(log.active.as_ref().map_or(0, |active| active.number)),
         readers: Arc::new(Readers::default()),
+        snapshots,
+        backups: Backups::default(),
         segments_stay: Mutex::default(),
         wakes: Wakes::default(),
         findings: Findings::default(),
@@ -136,7 +165,15 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     };
     let mut writer = Writer::new(Arc::clone(&shared), database, log, options);
     if let Some(damaged_batch) = lost_up_to {
-        step(&mut writer, damaged_batch)?;
+        write(&mut writer, Step(Stepped { damaged_batch }))?;
+    }
+    if has(&*shared.storage, RESTORED)? {
+        write(&mut writer, StepForRestored(durable))?;
+        shared
+            .storage
+            .remove(RESTORED)
+            .and_then(|()| shared.storage.sync_folder(""))
+            .map_err(StoreError::io(RESTORED))?;
     }
     Ok(Ready {
         keeper: Keeper::new(Arc::clone(&shared), options, segment_octets),
@@ -176,6 +213,8 @@ fn compare_ends(segments: &Segments, position: Position, opened: &mut Opened) {
         .iter()
         .find(|segment| segment.number == position.segment)
     {
+        // The segment in which a snapshot ends may be gone, unless it was the last.
+        None if opened.snapshot.is_some() && segments.has_from(position.segment) => (),
         None => opened.damage.push(Damage::SegmentMissing { name }),
         Some(segment) if next_block(segment.octets) < position.offset => {
             opened.damage.push(Damage::SegmentShort { name });
@@ -289,6 +328,13 @@ fn find_log(storage: &Arc<dyn Storage>, opened: &mut Opened) -> Result<(Segments
     if has_bodies {
         // A new store would sweep them.
         return Err(StoreError::LogMissing { found: "a body file" });
+    }
+    if !storage
+        .list(SNAPSHOTS)
+        .map_err(StoreError::io(SNAPSHOTS))?
+        .is_empty()
+    {
+        return Err(StoreError::LogMissing { found: "a snapshot" });
     }
     // An index without a log is left by a cut in the very first start, or by someone who deleted the
     // log. The first has no account yet.
@@ -508,9 +554,9 @@ impl Request for Step {
     }
 }
 
-/// Steps all counters forward and makes that durable: what the lost records gave is never given again.
-fn step(writer: &mut Writer, damaged_batch: u64) -> Result<(), StoreError> {
+/// Steps all counters forward and makes that durable: what was given by records that are not there is never given again.
+fn write<Q: Request<Reply = ()>>(writer: &mut Writer, request: Q) -> Result<(), StoreError> {
     let (to, mut reply) = oneshot::channel();
-    writer.commit(vec![Box::new(Pending::new(Step(Stepped { damaged_batch }), to))]);
+    writer.commit(vec![Box::new(Pending::new(request, to))]);
     reply.try_recv().unwrap_or(Err(StoreError::Closed))
 }

@@ -60,6 +60,20 @@ pub enum Damage {
         /// The segment.
         name: String,
     },
+    /// What a snapshot does not hold of these bodies was not found in the segment that had it.
+    BodiesLost {
+        /// The segment.
+        name: String,
+        /// How many.
+        bodies: u64,
+    },
+    /// A snapshot was to be read, and is damaged; the index was made from another, or from all of the log.
+    Snapshot {
+        /// The snapshot.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Damage {
@@ -70,7 +84,10 @@ impl Damage {
             | Damage::RecordsLost { .. }
             | Damage::SegmentMissing { .. }
             | Damage::SegmentShort { .. } => true,
-            Damage::BodyDamaged { .. } | Damage::SegmentHeader { .. } => false,
+            Damage::BodyDamaged { .. }
+            | Damage::SegmentHeader { .. }
+            | Damage::BodiesLost { .. }
+            | Damage::Snapshot { .. } => false,
         }
     }
 }
@@ -93,11 +110,17 @@ impl fmt::Display for Damage {
                 )
             }
             Damage::BodyDamaged { name, batch } => {
-                write!(f, "{name}: a message in batch {batch} is damaged, nothing else; it says so when it is read. \
-                     Take it from a backup, or delete it")
+                write!(
+                    f,
+                    "{name}: a message in batch {batch} is damaged, nothing else; it says so when it is read. \
+                     Take it from a backup, or delete it"
+                )
             }
             Damage::SegmentHeader { name } => {
-                write!(f, "{name}: the header is damaged, nothing is lost, and nothing is to be done")
+                write!(
+                    f,
+                    "{name}: the header is damaged, nothing is lost, and nothing is to be done"
+                )
             }
             Damage::SegmentShort { name } => {
                 write!(
@@ -111,11 +134,30 @@ impl fmt::Display for Damage {
                 "{name} is missing, and the messages in it; the index still lists them. Put the file back from a \
                  backup while the box is off, or delete them"
             ),
+            Damage::BodiesLost { name, bodies } => {
+                write!(
+                    f,
+                    "{name} is damaged or missing: {bodies} messages of it are still listed, and cannot be read"
+                )
+            }
+            Damage::Snapshot { name, reason } => {
+                write!(
+                    f,
+                    "{name}: {reason}; nothing is lost, as the index was made without it"
+                )
+            }
         }
     }
 }
 
-fn newer(segment: &Segment, kind: u16, version: u16) -> StoreError {
+impl Damage {
+    /// Whether something of the log is lost, or may be.
+    pub(crate) fn is_of_log(&self) -> bool {
+        !matches!(self, Damage::Snapshot { .. })
+    }
+}
+
+pub(crate) fn newer(segment: &Segment, kind: u16, version: u16) -> StoreError {
     let what = format!("a record of kind {kind}, version {version}");
     StoreError::Newer {
         name: segment.name.clone(),

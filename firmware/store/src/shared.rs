@@ -1,5 +1,6 @@
 //! What the handles, the views and the writer have in common.
 
+use crate::backup::Backups;
 use crate::changes::Changes;
 use crate::error::StoreError;
 use crate::index::rows::{BlobPlace, BlobRow};
@@ -8,6 +9,7 @@ use crate::keeper::{Findings, Wakes};
 use crate::log::body::Bodies;
 use crate::log::scan::Position;
 use crate::log::seal::{Identity, Sealer};
+use crate::snapshot::Snapshots;
 use crate::space::SpaceWatch;
 use crate::storage::{File, Storage};
 use crate::writer::queue::Queue;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     /// The segment being filled; 0: none, the next batch begins one.
     pub(crate) active_segment: AtomicU64,
     pub(crate) readers: Arc<Readers>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) backups: Backups,
     /// Held by whoever needs all segments to stay: a check, a backup. The keeper unlinks none meanwhile.
     pub(crate) segments_stay: Mutex<()>,
     pub(crate) wakes: Wakes,

@@ -78,6 +78,12 @@ impl Storage for Counting {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.real.rename(from, to)
     }
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.real.link(from, to)
+    }
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        self.real.remove_folder(folder)
+    }
     fn remove(&self, name: &str) -> io::Result<()> {
         self.real.remove(name)
     }

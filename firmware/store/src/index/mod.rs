@@ -11,6 +11,7 @@ pub(crate) use backend::{Backend, IndexFile};
 
 use crate::error::StoreError;
 use redb::{ReadTransaction, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
 
 /// Raised when a table or a row changes its shape: an index of another format is made anew.
 pub(crate) const FORMAT: u64 = 3;
@@ -20,6 +21,34 @@ pub(crate) const FILE: &str = "index.redb";
 
 /// A file of this name says that the writer panicked: the index has to show that it is whole.
 pub(crate) const SUSPECT: &str = "index.suspect";
+
+/// Looks at tables, whatever is in them.
+pub(crate) trait Visitor {
+    fn table<K, V>(
+        &mut self,
+        name: &'static str,
+        table: &redb::ReadOnlyTable<K, V>,
+    ) -> Result<(), StoreError>
+    where
+        K: redb::Key + 'static,
+        V: redb::Value + 'static,
+        for<'a> K::SelfType<'a>: Serialize,
+        for<'a> V::SelfType<'a>: Serialize;
+}
+
+/// Writes tables, whatever is in them.
+pub(crate) trait WriteVisitor {
+    fn table<K, V>(
+        &mut self,
+        name: &'static str,
+        table: &mut redb::Table<'_, K, V>,
+    ) -> Result<(), StoreError>
+    where
+        K: redb::Key + 'static,
+        V: redb::Value + 'static,
+        for<'a> K::SelfType<'a>: Deserialize<'a>,
+        for<'a> V::SelfType<'a>: Deserialize<'a>;
+}
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $field:ident $constant:ident ($name:literal): $key:ty => $value:ty;)*) => {
@@ -45,7 +74,25 @@ macro_rules! tables {
             pub(crate) fn open(transaction: &ReadTransaction) -> Result<ReadTables, StoreError> {
                 Ok(ReadTables { $($field: transaction.open_table($constant)?,)* })
             }
+
+            /// Shows every table.
+            pub(crate) fn visit(&self, visitor: &mut impl Visitor) -> Result<(), StoreError> {
+                $(visitor.table($name, &self.$field)?;)*
+                Ok(())
+            }
         }
+
+        impl Tables<'_> {
+            /// Shows every table, for writing.
+            pub(crate) fn visit(&mut self, visitor: &mut impl WriteVisitor) -> Result<(), StoreError> {
+                $(visitor.table($name, &mut self.$field)?;)*
+                Ok(())
+            }
+        }
+
+        /// The names of all tables.
+        #[cfg(test)]
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
     };
 }
 

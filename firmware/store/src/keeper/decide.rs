@@ -101,7 +101,7 @@ pub(super) fn decide(figures: &Figures) -> Option<Work> {
     if overdue.iter().any(|segment| segment.ends_before > figures.batch) || figures.is_active_old() {
         return Some(Work::Seal);
     }
-    if !overdue.is_empty() && super::snapshots::ARE_THERE {
+    if !overdue.is_empty() {
         return Some(Work::Snapshot);
     }
     if figures.wants_snapshot() {
@@ -155,9 +155,6 @@ impl Figures {
     }
 
     fn wants_snapshot(&self) -> bool {
-        if !super::snapshots::ARE_THERE {
-            return false;
-        }
         // Octets that two more snapshots would let us free.
         let dead: u64 = self
             .candidates()

@@ -151,7 +151,7 @@ impl Findings {
 pub(crate) fn health(shared: &Shared) -> Result<Health, StoreError> {
     let mut health = shared.findings.change(|state| state.health.clone());
     let tables = shared.read()?;
-    let kept = snapshots::kept(shared)?;
+    let kept = snapshots::kept(shared);
     health.snapshot_octets = kept.octets;
     health.is_full = shared.space.is_ballast_given_up();
     let mut files = BTreeMap::new();

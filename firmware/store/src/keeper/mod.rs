@@ -188,6 +188,7 @@ impl Keeper {
 
     /// Does a piece of work.
     fn step(&mut self, to_writer: ToWriter<'_>) -> Result<Done, StoreError> {
+        crate::backup::drop_old(&self.shared, Instant::now())?;
         let mut figures = self.look()?;
         let mut waits = false;
         if let Some(Work::Unlink(segments)) = decide(&figures) {
@@ -254,7 +255,7 @@ impl Keeper {
         let segments = self.segments.look(&shared, age_seconds)?;
         let tables = shared.read()?;
         let counter = |name| rows::counter(&tables.keeper, name);
-        let kept = snapshots::kept(&shared)?;
+        let kept = snapshots::kept(&shared);
         let figures = Figures {
             segments,
             active_since_seconds,

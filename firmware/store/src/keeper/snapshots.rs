@@ -2,6 +2,7 @@
 
 use crate::error::StoreError;
 use crate::shared::Shared;
+use crate::snapshot;
 
 /// What the kept snapshots say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,33 +15,16 @@ pub(super) struct Kept {
     pub(super) octets: u64,
 }
 
-/// Whether snapshots can be made.
-pub(super) const ARE_THERE: bool = cfg!(test);
-
-#[cfg(test)]
-thread_local! {
-    pub(super) static PRETENDED: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+pub(super) fn kept(shared: &Shared) -> Kept {
+    let kept = snapshot::kept(shared);
+    let newest = kept.first();
+    Kept {
+        covered: snapshot::covered(shared),
+        newest: newest.map_or(0, |newest| newest.position.batch),
+        octets: newest.map_or(0, |newest| newest.octets),
+    }
 }
 
-pub(super) fn kept(_shared: &Shared) -> Result<Kept, StoreError> {
-    #[cfg(test)]
-    {
-        let made = PRETENDED.with_borrow(Clone::clone);
-        return Ok(Kept {
-            covered: made.iter().rev().nth(1).copied().unwrap_or_default(),
-            newest: made.last().copied().unwrap_or_default(),
-            octets: 1000,
-        });
-    }
-    #[cfg(not(test))]
-    Ok(Kept::default())
-}
-
-pub(super) fn make(_shared: &Shared) -> Result<(), StoreError> {
-    #[cfg(test)]
-    {
-        let batch = crate::index::rows::counter(&_shared.read()?.state, crate::index::state::BATCH)?;
-        PRETENDED.with_borrow_mut(|made| made.push(batch));
-    }
-    Ok(())
+pub(super) fn make(shared: &Shared) -> Result<(), StoreError> {
+    snapshot::make(shared).map(|_| ())
 }

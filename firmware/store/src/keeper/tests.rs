@@ -61,7 +61,6 @@ impl Direct {
 /// A store with so many messages of noise in INBOX, of `octets` each.
 fn store(sim: &Sim, messages: u64, octets: usize) -> (Direct, Vec<Uid>) {
     DAYS.set(0);
-    snapshots::PRETENDED.with_borrow_mut(Vec::clear);
     let mut direct = Direct::open(sim).unwrap();
     step(&mut direct, 1, 0).unwrap();
     let mut uids = Vec::new();
@@ -178,7 +177,6 @@ fn d45_what_was_expunged_is_in_no_file_of_a_folder_after_91_days() {
         })
     }
     DAYS.set(0);
-    snapshots::PRETENDED.with_borrow_mut(Vec::clear);
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
         clock,
@@ -512,7 +510,7 @@ fn d10_a_damaged_change_is_told_of_and_covered_by_snapshots() {
     let (mut direct, _) = store(&sim, 60, 5_000);
     direct.keep().unwrap();
     let state = direct.state();
-    let made = snapshots::PRETENDED.with_borrow(Vec::len);
+    let before = crate::snapshot::kept(&direct.shared);
     let (home, at) = place_of(&direct, 5);
     // The metadata stands before the body.
     sim.flip(&segment::name(home), at - 20, 4);
@@ -525,7 +523,12 @@ fn d10_a_damaged_change_is_told_of_and_covered_by_snapshots() {
     assert_eq!(found.damaged, [], "their octets are as they were");
     assert_eq!(found.damaged_places.len(), 2, "{:?}", found.damaged_places);
     assert!(found.damaged_places[0].starts_with(&segment::name(home)));
-    assert_eq!(snapshots::PRETENDED.with_borrow(Vec::len), made + 2);
+    let after = crate::snapshot::kept(&direct.shared);
+    assert_eq!(after.len(), 2);
+    assert!(
+        after.iter().all(|kept| !before.contains(kept)),
+        "{before:?} {after:?}"
+    );
     assert_eq!(direct.state(), state);
 }
 

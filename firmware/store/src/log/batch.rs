@@ -293,11 +293,25 @@ impl Batch {
         file: &dyn File,
         sealer: &Sealer,
     ) -> impl Iterator<Item = io::Result<FoundRecord>> {
+        self.records_of(file, sealer, |_| true)
+    }
+
+    /// As [`Batch::records`]; those of other kinds are passed over unread.
+    pub(crate) fn records_of(
+        &self,
+        file: &dyn File,
+        sealer: &Sealer,
+        is_wanted: fn(u16) -> bool,
+    ) -> impl Iterator<Item = io::Result<FoundRecord>> {
         let mut at = self.at.offset + HEADER_OCTETS as u64;
-        self.entries.iter().enumerate().map(move |(place, entry)| {
+        let placed = self.entries.iter().enumerate().map(move |(place, entry)| {
             let meta_at = at;
             let body_at = meta_at + u64::from(entry.meta_octets);
             at = body_at + entry.body_octets;
+            (place, entry, meta_at, body_at)
+        });
+        let wanted = placed.filter(move |(_, entry, ..)| is_wanted(entry.kind));
+        wanted.map(move |(place, entry, meta_at, body_at)| {
             let mut meta = vec![0; usize::try_from(entry.meta_octets).expect("usize has 32 bits")];
             file.read_exact_at(&mut meta, meta_at)?;
             if meta_sum(sealer, self.at.number, place, &meta) != entry.meta_sum {

@@ -152,6 +152,20 @@ impl Segments {
         }
     }
 
+    /// Whether there is a segment of this number, or a later one.
+    pub(crate) fn has_from(&self, number: u64) -> bool {
+        self.list.last().is_some_and(|last| last.number >= number)
+    }
+
+    /// The first number below that of the last segment that no segment has.
+    pub(crate) fn missing_before_last(&self) -> Option<u64> {
+        let numbers = self.list.iter().map(|segment| segment.number);
+        (1..)
+            .zip(numbers)
+            .find(|(expected, number)| expected != number)
+            .map(|(expected, _)| expected)
+    }
+
     /// Batches from this number on do not count in the segment at `place` of the list: they are in
     /// later ones.
     pub(crate) fn limit(&self, place: usize) -> u64 {

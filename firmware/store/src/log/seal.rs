@@ -52,6 +52,8 @@ pub(crate) enum Purpose {
     BatchPayload = 2,
     RecordMeta = 3,
     Frame = 4,
+    SnapshotHeader = 5,
+    SnapshotFrame = 6,
 }
 
 /// Makes checksums.

@@ -30,6 +30,10 @@ pub trait Storage: Send + Sync + Debug {
     fn create_folder(&self, folder: &str) -> io::Result<()>;
     /// Gives a file another name in the same folder, in place of what had that name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Gives a file a second name, which may be in another folder. It is an error if that name exists.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a folder that is empty.
+    fn remove_folder(&self, folder: &str) -> io::Result<()>;
     /// Removes a name. Who has the file open goes on reading it.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names in a folder durable; `""` is the folder of the store.

@@ -391,6 +391,14 @@ impl Disk {
                 folders.insert(folder);
             }
         }
+        // A folder whose own folder is lost is lost with it. In this order each comes behind its own.
+        let mut found = BTreeSet::new();
+        for folder in folders {
+            if folder.is_empty() || found.contains(&folder_of(&folder)) {
+                found.insert(folder);
+            }
+        }
+        let folders = found;
         files.retain(|name, _| folders.contains(&folder_of(name)));
         Image { files, folders }
     }
@@ -471,7 +479,15 @@ impl Storage for Sim {
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let disk = self.disk();
         disk.alive()?;
-        let names = disk.names.keys().filter(|name| folder_of(name) == folder);
+        if !disk.folders.contains(folder) {
+            return Err(not_found(folder));
+        }
+        let below = disk.folders.iter().filter(|below| !below.is_empty());
+        let names = disk
+            .names
+            .keys()
+            .chain(below)
+            .filter(|name| folder_of(name) == folder);
         Ok(names
             .map(|name| name.rsplit('/').next().unwrap_or(name).to_owned())
             .collect())
@@ -480,6 +496,9 @@ impl Storage for Sim {
     fn create_folder(&self, folder: &str) -> io::Result<()> {
         let mut disk = self.disk();
         disk.alive()?;
+        if !disk.folders.contains(&folder_of(folder)) {
+            return Err(not_found(folder));
+        }
         if !disk.folders.contains(folder) {
             disk.call()?;
             disk.folders.insert(folder.to_owned());
@@ -494,6 +513,38 @@ impl Storage for Sim {
         disk.names.insert(to.to_owned(), node);
         let change = NameChange::Renamed(from.to_owned(), to.to_owned(), node);
         disk.pending_names.push((folder_of(to), change));
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.call()?;
+        let node = *disk.names.get(from).ok_or_else(|| not_found(from))?;
+        if !disk.folders.contains(&folder_of(to)) {
+            return Err(not_found(to));
+        }
+        if disk.names.contains_key(to) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, to.to_owned()));
+        }
+        disk.names.insert(to.to_owned(), node);
+        disk.pending_names
+            .push((folder_of(to), NameChange::Set(to.to_owned(), node)));
+        Ok(())
+    }
+
+    /// It is gone at once: none is removed that anything needs.
+    fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.call()?;
+        if !disk.folders.contains(folder) {
+            return Err(not_found(folder));
+        }
+        let mut all = disk.names.keys().chain(disk.folders.iter());
+        if all.any(|name| folder_of(name) == folder && !name.is_empty()) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.folders.remove(folder);
+        disk.durable_folders.remove(folder);
         Ok(())
     }
 

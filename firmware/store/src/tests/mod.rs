@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_cuts;
+mod backup;
 mod basics;
 mod damage;
 mod describe;
@@ -12,6 +13,7 @@ pub(crate) mod model;
 mod panics;
 mod power_cut;
 mod self_test;
+mod snapshots;
 mod words;
 pub(crate) mod workload;
 

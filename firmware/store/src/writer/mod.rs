@@ -284,6 +284,9 @@ impl Writer {
         }
         let has_freed = !effects.unused_files.is_empty();
         for number in effects.unused_files {
+            if self.shared.backups.holds(number) {
+                continue;
+            }
             // If it stays, the next start sweeps it.
             if let Err(error) = self.shared.storage.remove(&body::file_name(number)) {
                 tracing::warn!(%error, number, "a body file that nobody has was not removed");

@@ -86,6 +86,7 @@ pub(crate) fn apply(
         Mutation::Audit(audited) => administration::audit(audited, at, tables, effects),
         Mutation::PruneAudit(pruned) => administration::prune_audit(pruned, tables),
         Mutation::Step(stepped) => step::step(stepped, tables),
+        Mutation::Restored(_) => step::restored(tables),
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) enum Mutation {
     Copy(Copied),
     Relocate(Relocated),
     Step(Stepped),
+    Restored(Restored),
     PruneVanished(VanishedPruned),
     SettleQueue(QueueSettled),
     HoldQueue(QueueHeld),
@@ -138,6 +139,7 @@ kinds! {
     SetSpecialUses(SpecialUsesSet) = 37 v 1,
     SetAcl(AclSet) = 38 v 1,
     Step(Stepped) = 48 v 1,
+    Restored(Restored) = 49 v 1,
     PruneVanished(VanishedPruned) = 50 v 1,
     SettleQueue(QueueSettled) = 64 v 1,
     HoldQueue(QueueHeld) = 65 v 1,
@@ -146,6 +148,12 @@ kinds! {
     SetSettings(SettingsSet) = 80 v 1,
     Audit(Audited) = 81 v 1,
     PruneAudit(AuditPruned) = 82 v 1,
+}
+
+/// Whether a record of this kind may tell of bodies ([`Mutation::bodies`]).
+pub(crate) fn tells_of_bodies(kind: u16) -> bool {
+    // Append, Relocate.
+    matches!(kind, 16 | 20)
 }
 
 impl Mutation {
@@ -183,6 +191,13 @@ fn read<'m, T: Deserialize<'m>>(meta: &'m [u8]) -> Result<T, DecodeError> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Stepped {
     pub(crate) damaged_batch: u64,
+}
+
+/// The store was restored from a backup that ended with `batch`: all counters have stepped forward, and every message has
+/// changed, so that clients that saw what came after the backup are put right (B3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    pub(crate) batch: u64,
 }
 
 /// Octets as octets: serde would write a `Vec<u8>` number by number, slowly.

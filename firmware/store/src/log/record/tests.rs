@@ -382,6 +382,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
             verifier
         })),
         any::<u64>().prop_map(|damaged_batch| Mutation::Step(Stepped { damaged_batch })),
+        any::<u64>().prop_map(|batch| Mutation::Restored(Restored { batch })),
     ]
 }
 
@@ -724,6 +725,7 @@ fn mailbox_samples() -> Vec<Mutation> {
 fn step_samples() -> Vec<Mutation> {
     vec![
         Mutation::Step(Stepped { damaged_batch: 200 }),
+        Mutation::Restored(Restored { batch: 200 }),
         Mutation::PruneVanished(VanishedPruned {
             mailbox: MailboxId(7),
             floor: ModSeq(12),
