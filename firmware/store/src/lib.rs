@@ -285,7 +285,7 @@ impl Store {
         Ok(snapshot::make(&self.handle.shared)?.octets)
     }
 
-    /// Makes a backup: a folder of links to all that the store is now, to be copied away and given to [`restore`]. The store
+    /// Makes a backup: a folder of links to all that the store is now, to be copied away and given to [`restore()`]. The store
     /// goes on; what is deleted meanwhile keeps its room until [`Store::drop_backup`], for a day at most, and not when the
     /// disk is low. It does not outlive this process. Blocks as long as making a snapshot does.
     ///
