@@ -7,7 +7,7 @@ pub(crate) fn sentences(opened: &Opened) -> Vec<String> {
     let Opened {
         is_new,
         index_rebuilt,
-        snapshot: _, // With it or without, the index is as it was.
+        snapshot: _,         // With it or without, the index is as it was.
         batches_replayed: _, // As many as were written since the last checkpoint: every start has some.
         is_tail_copied: _,   // Every start after a stop that was not clean copies it.
         tail_octets_dropped,

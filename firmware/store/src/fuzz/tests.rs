@@ -34,7 +34,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             for record in records() {
                 let (head, meta) = record.split_at(4);
                 octets.extend_from_slice(head);
-                octets.extend([u8::try_from(meta.len()).unwrap(), 3]);
+                octets.extend([u8::try_from(meta.len()).unwrap_or(u8::MAX), 3]);
                 octets.extend_from_slice(meta);
                 octets.extend_from_slice(b"abc");
             }

@@ -72,9 +72,7 @@ fn store(sim: &Sim, messages: u64, octets: usize) -> (Direct, Vec<Uid>) {
 }
 
 fn log_octets(sim: &Sim) -> u64 {
-    let names = sim.names();
-    let segments = names.iter().filter(|name| name.starts_with("log/"));
-    segments.map(|name| sim.content(name).len() as u64).sum()
+    sim.octets_in("log/")
 }
 
 /// Whether octets of a message are in any file.

@@ -250,6 +250,13 @@ impl Sim {
         self.disk().names.keys().cloned().collect()
     }
 
+    /// What all files whose name begins with `folder` hold, at one moment.
+    pub fn octets_in(&self, folder: &str) -> u64 {
+        let disk = self.disk();
+        let nodes = disk.names.iter().filter(|(name, _)| name.starts_with(folder));
+        nodes.map(|(_, node)| disk.nodes[node].live.len() as u64).sum()
+    }
+
     /// The content of a file.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let disk = self.disk();
