@@ -321,8 +321,13 @@ fn d12_a_cut_while_a_backup_is_restored_leaves_no_half_store() {
 /// D9: a backup is not begun when the disk is low, and its links go when it becomes so, or after a day.
 #[test]
 fn d9_a_backup_is_dropped_when_the_disk_is_low_or_a_day_has_passed() {
+    const RESERVE_OCTETS: u64 = 1 << 20;
     let sim = Sim::new(6);
-    let mut direct = Direct::open(&sim).unwrap();
+    let options = Options {
+        reserve_octets: Some(RESERVE_OCTETS),
+        ..options()
+    };
+    let mut direct = Direct::open_with(&sim, &options).unwrap();
     for number in 0..10 {
         step(&mut direct, 6, number).unwrap();
     }
@@ -336,7 +341,13 @@ fn d9_a_backup_is_dropped_when_the_disk_is_low_or_a_day_has_passed() {
     backup::drop_old(&direct.shared, now + Duration::from_hours(25)).unwrap();
     assert!(!has(&sim));
     direct.backup("a").unwrap();
-    // A body file that goes while a backup has it stays there.
+    sim.plan(Plan {
+        capacity_octets: Some(sim.used_octets() + RESERVE_OCTETS / 2),
+        ..Plan::default()
+    });
+    direct.shared.space.freed();
+    backup::drop_old(&direct.shared, Instant::now()).unwrap();
+    assert!(!has(&sim));
     direct.check();
 }
 
