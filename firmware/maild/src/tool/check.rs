@@ -110,6 +110,17 @@ pub(super) fn rebuild(data: &Path) -> Result<Report, ToolError> {
     })
 }
 
+/// Tables whose rows no other row can give: one that the log does not have would be lost with the index.
+const NEEDED: [&str; 7] = [
+    "msg",
+    "mailbox",
+    "account",
+    "queue",
+    "recipient",
+    "blob",
+    "redirect",
+];
+
 /// # Errors
 /// Mail would be lost with the index.
 fn refuse_to_lose(data: &Path) -> Result<(), ToolError> {
@@ -123,7 +134,12 @@ fn refuse_to_lose(data: &Path) -> Result<(), ToolError> {
     store.close();
     // Where there are too many flaws to tell, it cannot be told either whether one is of this kind.
     let is_loss = |flaw: &str| {
-        flaw.contains("damaged") || flaw.starts_with("only the index says: msg") || flaw.starts_with("and ")
+        let known_to_index_alone = flaw.strip_prefix("only the index says: ");
+        flaw.contains("damaged")
+            || flaw.contains(" are lost")
+            || flaw.starts_with("and ")
+            || known_to_index_alone
+                .is_some_and(|row| NEEDED.iter().any(|table| row.starts_with(&format!("{table} "))))
     };
     if opened.damage.is_empty() && !checked.flaws.iter().any(|flaw| is_loss(&flaw.0)) {
         return Ok(());

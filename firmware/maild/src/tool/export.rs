@@ -9,7 +9,7 @@ use super::names;
 use super::options::{Export, Format};
 use super::progress::Progress;
 use super::{Report, ToolError, counted, of_store, open};
-use mail::{InternalDate, Keyword};
+use mail::{InternalDate, Keyword, Uid};
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -164,6 +164,13 @@ impl Exporter<'_> {
         };
         let mut letterless = 0;
         for message in messages(self.view, mailbox)? {
+            let message = match message {
+                Ok(message) => message,
+                Err((uid, error)) => {
+                    self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+                    continue;
+                }
+            };
             let known_before = keywords.len();
             let (letters, without) = names::letters(&message.flags, &mut keywords);
             letterless += without;
@@ -269,6 +276,13 @@ impl Exporter<'_> {
         file.set_len(place.octets).map_err(ToolError::file(path))?;
         let mut written = place;
         for message in messages(self.view, mailbox)? {
+            let message = match message {
+                Ok(message) => message,
+                Err((uid, error)) => {
+                    self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+                    continue;
+                }
+            };
             if message.uid.get() <= written.uid {
                 self.known += 1;
                 self.progress.advance(1, message.size_octets);
@@ -346,18 +360,18 @@ impl Exporter<'_> {
     }
 }
 
-/// The messages of a mailbox, in the order of their UIDs.
+/// The messages of a mailbox, in the order of their UIDs, or why the index does not give one.
 fn messages<'v>(
     view: &'v View,
     mailbox: &Mailbox,
-) -> Result<impl Iterator<Item = Message> + use<'v>, ToolError> {
+) -> Result<impl Iterator<Item = Result<Message, (Uid, StoreError)>> + use<'v>, ToolError> {
     let entries = view.entries(mailbox.id);
     let entries = entries.map_err(|error| ToolError::Said(format!("{}: {error}", mailbox.name)))?;
     let id = mailbox.id;
-    // All are of one view, so that each of them is there; a row that cannot be read is told by `maild check`.
-    Ok(entries
-        .into_iter()
-        .filter_map(move |entry| view.message(id, entry.uid).ok().flatten()))
+    Ok(entries.into_iter().filter_map(move |entry| {
+        let message = view.message(id, entry.uid).transpose()?;
+        Some(message.map_err(|error| (entry.uid, error)))
+    }))
 }
 
 /// How far an mbox is.

@@ -410,6 +410,34 @@ if kind == 'maildir':
     }
 }
 
+/// A mailbox without a message is lost with the index as much as mail is.
+#[test]
+fn an_index_that_alone_knows_of_a_mailbox_is_not_made_anew() {
+    let data = Data::with(&[ANNA]);
+    data.fill(ANNA, "Fledermaus", 0..0);
+    let mut hit = 0;
+    for segment in fs::read_dir(data.path().join("store/log")).unwrap() {
+        let segment = segment.unwrap().path();
+        let mut octets = fs::read(&segment).unwrap();
+        while let Some(at) = octets.windows(10).position(|found| found == b"Fledermaus") {
+            octets[at] ^= 1;
+            hit += 1;
+        }
+        fs::write(&segment, octets).unwrap();
+    }
+    assert!(hit > 0, "the mailbox is not in the log");
+    let refused = check::rebuild(data.path()).err().unwrap().to_string();
+    assert!(refused.contains("was left as it is"), "{refused}");
+    let (store, _) = open(data.path()).unwrap();
+    let view = store.view().unwrap();
+    let account = view.account_by_address(&address(ANNA)).unwrap().unwrap().id;
+    assert!(
+        view.mailbox_by_name(account, &name("Fledermaus"))
+            .unwrap()
+            .is_some()
+    );
+}
+
 #[test]
 fn check_and_rebuild_say_what_they_found() {
     let data = Data::with(&[ANNA]);

@@ -208,8 +208,9 @@ impl Search {
                 return Ok(());
             };
             self.octets_read += row.len() as u64;
-            let block = match Block::read(&row) {
-                Ok(block) => block,
+            let read = Block::read(&row).and_then(|block| Ok((block.candidates(&self.pieces)?, block)));
+            let (candidates, block) = match read {
+                Ok(read) => read,
                 Err(error) => {
                     // It can be made again, and without it everything is looked at.
                     tracing::warn!(%error, first, "a block of words makes no sense and is not used");
@@ -217,7 +218,6 @@ impl Search {
                     return Ok(());
                 }
             };
-            let candidates = block.candidates(&self.pieces)?;
             self.blocks.insert(first, (block.bodies().to_vec(), candidates));
         }
         let (bodies, candidates) = &self.blocks[&first];
