@@ -146,17 +146,17 @@ pub(crate) fn make(
     seal: impl FnOnce() -> Result<Reading, StoreError>,
 ) -> Result<Backup, StoreError> {
     let folder = format!("{BACKUP}/{name}");
-    let is_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-    if !is_name || shared.backups.taken().iter().any(|(taken, _)| taken == name) {
+    if !is_name(name) {
         return Err(StoreError::BackupName);
     }
     if shared.space.is_low() {
         return Err(StoreError::Full);
     }
+    // One at a time: another of this name may be on its way.
     let segments_stay = shared.segments_stay.lock().map_err(|_| StoreError::Closed)?;
+    if shared.backups.taken().iter().any(|(taken, _)| taken == name) {
+        return Err(StoreError::BackupName);
+    }
     shared.backups.begin();
     let made = seal().and_then(|tables| link(shared, &folder, &tables));
     for file in shared.backups.end() {
@@ -165,18 +165,20 @@ pub(crate) fn make(
             tracing::warn!(%error, file, "a body file that nobody has was not removed");
         }
     }
-    drop(segments_stay);
-    match made {
-        Ok(backup) => {
-            shared.backups.note(name);
-            Ok(backup)
-        }
-        Err(error) => {
-            // If it stays, the next start removes it.
-            let _ = remove(&*shared.storage, &folder);
-            Err(error)
-        }
+    if made.is_ok() {
+        shared.backups.note(name);
+    } else {
+        // If it stays, the next start removes it.
+        let _ = remove(&*shared.storage, &folder);
     }
+    drop(segments_stay);
+    made
+}
+
+/// Whether a backup may be called so: its name becomes that of a folder.
+fn is_name(name: &str) -> bool {
+    let is_good = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    !name.is_empty() && name.bytes().all(is_good)
 }
 
 fn link(shared: &Shared, folder: &str, tables: &ReadTables) -> Result<Backup, StoreError> {
@@ -222,6 +224,9 @@ fn link(shared: &Shared, folder: &str, tables: &ReadTables) -> Result<Backup, St
 
 /// Removes the links of a backup.
 pub(crate) fn drop_backup(shared: &Shared, name: &str) -> Result<(), StoreError> {
+    if !is_name(name) {
+        return Err(StoreError::BackupName);
+    }
     remove(&*shared.storage, &format!("{BACKUP}/{name}"))?;
     shared.backups.forget(name);
     shared.space.freed();

@@ -114,6 +114,14 @@ fn attempt(storage: Arc<dyn Storage>, options: &Options, doubt: Option<String>) 
     compare_ends(&segments, position, &mut opened);
     let Replayed { log, lost_up_to } =
         bring_up(&*storage, &segments, identity, &database, position, &mut opened)?;
+    // What the index knew behind the end of the log is gone: nothing that it gave may be given again.
+    let is_cut = |damage: &Damage| {
+        matches!(
+            damage,
+            Damage::SegmentMissing { .. } | Damage::SegmentShort { .. }
+        )
+    };
+    let lost_up_to = lost_up_to.max(opened.damage.iter().any(is_cut).then_some(position.batch));
     if opened.snapshot.is_some() {
         opened.damage.extend(snapshot::contain(&database)?);
     }

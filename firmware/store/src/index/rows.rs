@@ -117,6 +117,15 @@ impl BlobRow {
         }
     }
 
+    /// Whether its frames tell of all its octets. They do not when an index made anew has not found the description.
+    pub(crate) fn is_described(&self) -> bool {
+        self.frames
+            .iter()
+            .map(|frame| u64::from(frame.octets))
+            .sum::<u64>()
+            == self.octets
+    }
+
     /// How much of its home is needed for the body: its octets, unless they are in a file, and their description.
     pub(crate) fn live_octets(&self, structure_octets: usize) -> u64 {
         /// What postcard makes of a frame, and of the rest, at most.

@@ -123,8 +123,12 @@ impl Rewriting {
         Ok(())
     }
 
-    /// The stored octets of a body in the segment; none of one in a file.
+    /// The stored octets of a body in the segment; none of one in a file. An error keeps the segment.
     fn stored(&self, row: &BlobRow) -> io::Result<Vec<u8>> {
+        if !row.is_described() {
+            // What was not found may be here all the same.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let BlobPlace::Segment { offset } = row.place else {
             return Ok(Vec::new());
         };

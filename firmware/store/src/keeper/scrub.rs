@@ -257,6 +257,9 @@ fn is_good(shared: &Shared, row: &BlobRow) -> bool {
     let Ok(file) = shared.storage.open(&name) else {
         return false;
     };
+    if !row.is_described() {
+        return false;
+    }
     let mut at = FrameAt {
         place: 0,
         stored_at: 0,

@@ -114,6 +114,10 @@ pub(crate) fn verify(shared: &Shared, name: &str) -> Result<Option<String>, Stor
     };
     if let Ok(mut kept) = shared.snapshots.kept.lock() {
         kept.retain(|kept| kept.name != name);
+        // If it stayed, the next start would keep it in place of a good one.
+        if let Err(error) = shared.storage.remove(name) {
+            tracing::warn!(%error, name, "a damaged snapshot was not removed");
+        }
     }
     Ok(Some(reason))
 }

@@ -333,7 +333,11 @@ fn d9_a_backup_is_dropped_when_the_disk_is_low_or_a_day_has_passed() {
     }
     direct.backup("a").unwrap();
     assert!(matches!(direct.backup("a"), Err(StoreError::BackupName)));
-    assert!(matches!(direct.backup("../a"), Err(StoreError::BackupName)));
+    for hostile in ["", "..", "../a"] {
+        assert!(matches!(direct.backup(hostile), Err(StoreError::BackupName)));
+        let dropped = backup::drop_backup(&direct.shared, hostile);
+        assert!(matches!(dropped, Err(StoreError::BackupName)), "{hostile}");
+    }
     let has = |sim: &Sim| sim.names().iter().any(|name| name.starts_with("backup/"));
     let now = Instant::now();
     backup::drop_old(&direct.shared, now + Duration::from_hours(1)).unwrap();
