@@ -3,10 +3,12 @@
 use super::workload::*;
 use super::*;
 use crate::log::scan::Segments;
+use crate::log::segment;
 use crate::snapshot::{self, Kept};
 use crate::storage::sim::{Plan, Sim};
-use crate::{Damage, Expunge, FlagChange, StoreError, StoreFlags};
+use crate::{Damage, Expunge, FlagChange, Storage, StoreError, StoreFlags};
 use mail::SystemFlags;
+use std::sync::atomic::Ordering;
 
 const U1: AccountId = AccountId(1);
 
@@ -25,8 +27,8 @@ fn steps(direct: &mut Direct, seed: u64, numbers: std::ops::Range<u64>) {
 fn without_index(sim: &Sim, direct: Direct, seed: u64) -> Sim {
     let after = sim.reboot(seed);
     drop(direct);
-    let _ = crate::Storage::remove(&after, "index.redb");
-    crate::Storage::sync_folder(&after, "").unwrap();
+    let _ = Storage::remove(&after, "index.redb");
+    Storage::sync_folder(&after, "").unwrap();
     after
 }
 
@@ -42,11 +44,11 @@ fn remove_unneeded(direct: &Direct, sim: &Sim) -> usize {
             .unwrap()
             .is_some();
         if is_covered && !is_live {
-            crate::Storage::remove(sim, &segment.name).unwrap();
+            Storage::remove(sim, &segment.name).unwrap();
             removed += 1;
         }
     }
-    crate::Storage::sync_folder(sim, "log").unwrap();
+    Storage::sync_folder(sim, "log").unwrap();
     removed
 }
 
@@ -390,6 +392,49 @@ fn d10_a_body_whose_description_is_lost_is_listed_and_says_that_it_is_damaged() 
         expunge(&mut direct, inbox, vec![uid]);
         direct.writer.checkpoint();
     }
+    // Its octets may be whole: where they are stays, whatever else goes.
+    let mut direct = Direct::open(&sim).unwrap();
+    let inbox = mailbox(&direct.view(), U1, "INBOX");
+    expunge(&mut direct, inbox, (2..=4).filter_map(Uid::new).collect());
+    make(&direct).unwrap();
+    let deliver = direct.delivery(&[U1], b"later").unwrap();
+    direct.ask(deliver).unwrap();
+    make(&direct).unwrap();
+    direct.keep().unwrap();
+    assert!(sim.names().iter().any(|name| name == "log/0000000000000001"));
+}
+
+/// D7: acknowledged batches are lost with their segment, and what they gave is not given again.
+#[test]
+fn d7_a_log_that_lost_its_end_gives_no_uid_twice() {
+    let sim = Sim::new(8);
+    let mut direct = Direct::open(&sim).unwrap();
+    step(&mut direct, 8, 0).unwrap();
+    // The second start has a segment of its own.
+    let sim = sim.reboot(8);
+    drop(direct);
+    let mut direct = Direct::open(&sim).unwrap();
+    let mut deliver = |number| {
+        let deliver = direct.delivery(&[U1], &noise(number, 3_000)).unwrap();
+        let uid = direct.ask(deliver).unwrap()[0].uid;
+        if number == 1 {
+            direct.writer.checkpoint();
+        }
+        uid
+    };
+    deliver(1);
+    let lost = deliver(2);
+    let active = direct.shared.active_segment.load(Ordering::Acquire);
+    let sim = sim.reboot(8);
+    drop(direct);
+    Storage::remove(&sim, &segment::name(active)).unwrap();
+    let mut direct = Direct::open(&sim).unwrap();
+    assert!(matches!(
+        direct.opened.damage[..],
+        [Damage::SegmentMissing { .. }]
+    ));
+    let deliver = direct.delivery(&[U1], &noise(3, 3_000)).unwrap();
+    assert!(direct.ask(deliver).unwrap()[0].uid > lost);
 }
 
 /// A snapshot of a later firmware is never passed over: what it says may be in no other place.
@@ -403,7 +448,7 @@ fn a_snapshot_of_a_later_format_stops_the_start_with_a_sentence() {
     block[8] = 9;
     let sum = sealer.sum(crate::log::seal::Purpose::SnapshotHeader, &block);
     block.extend_from_slice(&sum);
-    let file = crate::Storage::open(&sim, &newest).unwrap();
+    let file = Storage::open(&sim, &newest).unwrap();
     file.write_all_at(&block, 0).unwrap();
     file.sync().unwrap();
     let error = Direct::open(&sim).err().unwrap();
