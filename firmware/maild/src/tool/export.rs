@@ -148,6 +148,10 @@ impl Exporter<'_> {
         self.progress.say(sentence);
     }
 
+    fn leave_out(&mut self, whose: &str, uid: Uid, error: &StoreError) {
+        self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+    }
+
     fn maildir(&mut self, mailbox: &Mailbox, whose: &str, folder: &Path) -> Result<(), ToolError> {
         for name in ["tmp", "new", "cur"] {
             make_folder(&folder.join(name))?;
@@ -167,7 +171,7 @@ impl Exporter<'_> {
             let message = match message {
                 Ok(message) => message,
                 Err((uid, error)) => {
-                    self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+                    self.leave_out(whose, uid, &error);
                     continue;
                 }
             };
@@ -211,7 +215,7 @@ impl Exporter<'_> {
                 }
                 Err(NotCopied::Lost(error)) => {
                     fs::remove_file(&tmp).map_err(ToolError::file(&tmp))?;
-                    self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+                    self.leave_out(whose, uid, &error);
                 }
                 Err(NotCopied::File(error)) => return Err(ToolError::file(&tmp)(error)),
             }
@@ -279,7 +283,7 @@ impl Exporter<'_> {
             let message = match message {
                 Ok(message) => message,
                 Err((uid, error)) => {
-                    self.skip(&format!("{whose}, UID {uid}: {error}; this message is left out"));
+                    self.leave_out(whose, uid, &error);
                     continue;
                 }
             };
@@ -300,10 +304,7 @@ impl Exporter<'_> {
                 }
                 Err(NotCopied::Lost(error)) => {
                     file.set_len(written.octets).map_err(ToolError::file(path))?;
-                    self.skip(&format!(
-                        "{whose}, UID {}: {error}; this message is left out",
-                        message.uid
-                    ));
+                    self.leave_out(whose, message.uid, &error);
                 }
                 Err(NotCopied::File(error)) => return Err(ToolError::file(path)(error)),
             }
